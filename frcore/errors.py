@@ -1,0 +1,22 @@
+"""Errors a user can mend: the command line prints them without a traceback and exits with 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake the user can mend. Its text names the thing, the value, the choices and the remedy."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """" Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near."""
+    near = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def unknown_name(kind: str, word: object, choices: Iterable[str]) -> UserError:
+    """The error for a name outside a closed vocabulary, with the nearest choice and all of them."""
+    names = [str(c) for c in choices]
+    return UserError(
+        f"Unknown {kind} '{word}'.{did_you_mean(str(word), names)} Available: {', '.join(names)}."
+    )
