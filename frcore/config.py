@@ -1,0 +1,281 @@
+"""Run configuration, checked at birth; recipes are YAML files of it, shipped as package data.
+
+A recipe may say `extends: other_recipe` and then holds only what differs. All mistakes of a configuration
+are reported at once, before any data is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from frcore.errors import UserError, did_you_mean, unknown_name
+
+Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
+Split = Literal["train", "val", "test"]
+
+
+class ConfigError(UserError):
+    """A configuration with mistakes; the text lists all of them."""
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TransformConfig(_Config):
+    """From a stored clip to what a model sees; order: centre, rotate and scale, normalise, sample."""
+
+    frames: int = Field(64, ge=1, le=4096)  # frames a model sees
+    sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
+    center: bool = True  # subtract the skeleton's centre joint of the first frame
+    normalize: Literal["minmax", "none"] = "none"  # per axis over the clip, to [-1, 1]
+    rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)  # max degrees about x, y, z; training
+    whole_degrees: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)  # training
+    crop: tuple[float, float] = (0.5, 1.0)  # share of the frames kept by crop_resize; training
+    test_crop: float = Field(0.95, gt=0, le=1)  # the same in evaluation, centred
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TransformConfig":
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be (low, high) with 0 < low <= high, not {self.scale}")
+        if not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(f"crop must be (low, high) with 0 < low <= high <= 1, not {self.crop}")
+        if not all(0 <= r <= 180 for r in self.rotation):
+            raise ValueError(f"rotation must be three angles in 0..180 degrees: {self.rotation}")
+        return self
+
+
+class DataConfig(_Config):
+    """Which clips, as which stream."""
+
+    protocol: str | None = None  # X-Sub, X-View, ...; None: the benchmark's first
+    stream: Stream = "joint"
+    duplicates: Literal["drop", "keep"] = "drop"  # training clips whose content is also in test
+    val_subjects: tuple[int | str, ...] = ()  # training subjects held out as split "val"
+    repeats: int = Field(1, ge=1, le=1000)  # times each clip is seen an epoch
+    transform: TransformConfig = TransformConfig()
+
+
+class ModelConfig(_Config):
+    """The network."""
+
+    backbone: str = "ctrgcn"
+    overrides: dict[str, Any] = {}  # keyword arguments of create_backbone, e.g. {width: 32}
+    dropout: float = Field(0.0, ge=0, lt=1)  # before the classifier
+
+
+class HeadConfig(_Config):
+    """FR Head (Zhou, Liu, Wang, CVPR 2023)."""
+
+    weight: float = Field(0.1, ge=0)  # w_cl: loss = CE + weight * CL (Eq. 11)
+    levels: tuple[int, ...] = (1, 5, 8, 10)  # blocks tapped, counted from 1
+    level_weights: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)  # lambda_i (Eq. 10)
+    decouple: bool = True  # spatial and temporal branches; else one pooled branch a level
+    hidden: int | None = Field(256, ge=1)  # width of the contrastive features; None: the level's channels
+    anchors: Literal["true_positive", "all"] = "true_positive"  # who gets phi and psi (Eq. 6, 7)
+    use_fn: bool = True  # phi: toward the centre of false negatives
+    use_fp: bool = True  # psi: away from the centre of false positives
+    confidence_weight: bool = True  # w_i = 1 - p[i, y_i]
+    temperature: float = Field(0.125, gt=0)  # tau (Eq. 8)
+    momentum: float = Field(0.9, ge=0, lt=1)  # alpha, EMA of the prototypes (Eq. 3)
+    warm_start: bool = False  # a class joins the denominator once it has been seen
+    tp_threshold: float = Field(0.0, ge=0, lt=1)  # only true positives above this update prototypes
+
+    @model_validator(mode="after")
+    def _one_weight_a_level(self) -> "HeadConfig":
+        if not self.levels or list(self.levels) != sorted(set(self.levels)) or self.levels[0] < 1:
+            raise ValueError(f"levels must be increasing block numbers from 1, not {self.levels}")
+        if len(self.levels) != len(self.level_weights):
+            raise ValueError(
+                f"{len(self.levels)} levels need as many level_weights, not {len(self.level_weights)}"
+            )
+        return self
+
+
+class OptimConfig(_Config):
+    """SGD with Nesterov momentum, linear warm-up, then steps or a cosine."""
+
+    lr: float = Field(0.1, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(4e-4, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (35, 55)  # epochs after which lr is multiplied by gamma
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: int = Field(5, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "OptimConfig":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
+
+
+class TrainConfig(_Config):
+    """How long, how exactly, on what."""
+
+    epochs: int = Field(65, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone; the head is always fp32
+    select: Literal["last", "val_best", "test_best"] = "last"  # test_best: only to reproduce papers
+    eval_every: int = Field(1, ge=1)  # epochs
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(None, ge=1)  # CPU threads; None: torch's choice
+    deterministic: bool = False  # bit-equal resume on CUDA; the CPU always is
+
+
+class RunConfig(_Config):
+    """Everything that decides a run. `load_recipe` makes one; `.hash` names its content."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    description: str = ""
+    benchmark: str
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    head: HeadConfig | None = None
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "RunConfig":
+        optim, epochs = self.optim, self.train.epochs
+        if optim.warmup_epochs >= epochs and epochs > 1:
+            raise ValueError(
+                f"optim.warmup_epochs {optim.warmup_epochs} must be below train.epochs {epochs}"
+            )
+        if optim.schedule == "step" and list(optim.milestones) != sorted(set(optim.milestones)):
+            raise ValueError(f"optim.milestones must increase, not {optim.milestones}")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over all that shapes the result (not over names, device or threads)."""
+        content = self.model_dump(mode="json", exclude={"name", "description"})
+        for where_only in ("device", "threads"):
+            content["train"].pop(where_only)
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def model_name(self) -> str:
+        """E.g. "ctrgcn+fr"."""
+        return self.model.backbone + ("+fr" if self.head else "")
+
+
+def list_recipes() -> dict[str, str]:
+    """Name -> one-line description of every recipe that comes with frcore."""
+    files = sorted(resources.files("frcore.recipes").iterdir(), key=lambda f: f.name)
+    names = [f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")]
+    return {name: _read_recipe(name).get("description", "") for name in names}
+
+
+def load_recipe(
+    recipe: "str | Path | Mapping[str, Any] | RunConfig", overrides: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """A checked configuration from a recipe's name, a YAML file, a mapping or a RunConfig.
+
+    Args:
+        recipe: what to start from.
+        overrides: values to change, nested (`{"optim": {"lr": 0.05}}`) or dotted (`{"optim.lr": 0.05}`).
+
+    Raises:
+        ConfigError: listing every mistake with its key, the allowed values and near names.
+    """
+    if isinstance(recipe, RunConfig):
+        fields = recipe.model_dump(mode="python")
+    elif isinstance(recipe, Mapping):
+        fields = dict(recipe)
+    else:
+        fields = _read_recipe(recipe)
+    fields = _merge(fields, _nest(overrides or {}))
+    try:
+        return RunConfig.model_validate(fields)
+    except ValidationError as error:
+        source = recipe if isinstance(recipe, str | Path) else "configuration"
+        raise ConfigError(_explain(error, str(source))) from None
+
+
+def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a recipe with those of the recipes that it extends beneath them."""
+    text = _recipe_text(recipe)
+    if str(recipe) in seen:
+        raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join(seen)}.")
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{recipe} is not plain YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{recipe} must hold a mapping of keys, not {type(fields).__name__}.")
+    fields.setdefault("name", Path(recipe).stem)
+    base = fields.pop("extends", None)
+    return _merge(_read_recipe(base, (*seen, str(recipe))), fields) if base else fields
+
+
+def _recipe_text(recipe: str | Path) -> str:
+    if str(recipe).endswith((".yaml", ".yml")):
+        path = Path(recipe)
+        if not path.is_file():
+            raise ConfigError(f"No configuration file at '{path}'.")
+        return path.read_text(encoding="utf-8")
+    shipped = resources.files("frcore.recipes")
+    names = sorted(f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.name.endswith(".yaml"))
+    if recipe not in names:
+        raise unknown_name("recipe", recipe, names)
+    return shipped.joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"optim.lr": 1}` as `{"optim": {"lr": 1}}`; nested mappings pass through."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        value = _nest(value) if isinstance(value, Mapping) else value
+        for part in reversed(str(key).split(".")):
+            value = {part: value}
+        nested = _merge(nested, value)
+    return nested
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """All mistakes, a line each: key path, what is wrong, the nearest known key."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path = [str(part) for part in item["loc"]]
+        key = ".".join(path) or "the whole"
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            near = did_you_mean(path[-1], known)
+            lines.append(f"{key}: unknown key.{near} Known here: {', '.join(known)}.")
+        elif item["type"] == "missing":
+            lines.append(f"{key}: required, but missing.")
+        else:
+            shown = repr(item["input"])
+            given = "" if item["type"] == "value_error" else f", not {shown[:80]}"
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
+    count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
+    return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = RunConfig
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return sorted(model.model_fields)
