@@ -1,0 +1,12 @@
+"""Backbones behind one contract: `create_backbone("ctrgcn", skeleton="ntu25", num_persons=2, num_frames=64)`."""
+
+from frcore.backbones import ctrgcn  # noqa: F401  (registers itself)
+from frcore.backbones.base import (
+    Backbone,
+    StageInfo,
+    create_backbone,
+    list_backbones,
+    register_backbone,
+)
+
+__all__ = ["Backbone", "StageInfo", "create_backbone", "list_backbones", "register_backbone"]

@@ -1,0 +1,118 @@
+"""The contract of all backbones, and their registry.
+
+A backbone maps clips to a tuple of stage maps, one a block, in order. Whoever wants to look inside (FR Head, the
+analysis) asks `stage_info` for channels, frames and joints: nothing assumes 25 joints, 2 persons or 4 stages.
+"""
+
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from frcore.errors import UserError, unknown_name
+from frcore.shapes import check_shape
+from frcore.skeleton import Skeleton, get_skeleton
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """What one stage map looks like: (N*M, channels, frames, joints)."""
+
+    name: str
+    channels: int
+    frames: int
+    joints: int
+
+
+class Backbone(nn.Module):
+    """Base class: maps (N, C, T, V, M) clips to stage maps (N*M, C', T', V').
+
+    Subclasses set `stage_info` (a `StageInfo` a stage) and implement `forward_stages`.
+    """
+
+    stage_info: tuple[StageInfo, ...]
+
+    def __init__(
+        self, skeleton: Skeleton, *, num_persons: int, num_frames: int, in_channels: int
+    ) -> None:
+        super().__init__()
+        for name, value in dict(
+            num_persons=num_persons, num_frames=num_frames, in_channels=in_channels
+        ).items():
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}.")
+        self.skeleton = skeleton
+        self.num_persons = num_persons
+        self.num_frames = num_frames
+        self.in_channels = in_channels
+
+    @property
+    def num_features(self) -> int:
+        """Width of the last stage, and so of the embedding."""
+        return self.stage_info[-1].channels
+
+    def forward_stages(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Stage maps (N*M, C', T', V') of clips (N, C, T, V, M), in order of depth."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """`forward_stages` after a check of the input's axes."""
+        check_shape(
+            x,
+            "N C T V M",
+            name="clips",
+            C=self.in_channels,
+            V=self.skeleton.num_joints,
+            M=self.num_persons,
+        )
+        return self.forward_stages(x)
+
+
+_REGISTRY: dict[str, Callable[..., Backbone]] = {}
+
+
+def register_backbone(build: Callable[..., Backbone]) -> Callable[..., Backbone]:
+    """Registers a function `build(skeleton, *, num_persons, num_frames, **overrides)` under its name."""
+    if build.__name__ in _REGISTRY:
+        raise UserError(f"A backbone named '{build.__name__}' is registered already.")
+    _REGISTRY[build.__name__] = build
+    return build
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Names of the registered backbones that match a shell pattern, e.g. "*gcn*"."""
+    return sorted(fnmatch.filter(_REGISTRY, pattern))
+
+
+def create_backbone(
+    name: str,
+    *,
+    skeleton: str | Skeleton,
+    num_persons: int,
+    num_frames: int,
+    **overrides: Any,
+) -> Backbone:
+    """Builds a registered backbone.
+
+    Args:
+        name: e.g. "ctrgcn"; `list_backbones()` has them all.
+        skeleton: "ntu25", "ucla20", "coco17" or a `Skeleton`.
+        num_persons: M, persons a clip.
+        num_frames: T, frames a clip; decides the frames that `stage_info` promises.
+        **overrides: the family's own arguments, e.g. `width=32`.
+
+    Raises:
+        UserError: for an unknown name or override, with the choices.
+    """
+    if name not in _REGISTRY:
+        raise unknown_name("backbone", name, list_backbones())
+    try:
+        return _REGISTRY[name](
+            get_skeleton(skeleton), num_persons=num_persons, num_frames=num_frames, **overrides
+        )
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(f"Backbone '{name}' does not take this: {error}.") from None

@@ -1,0 +1,109 @@
+"""Pieces that the backbone families share: input norm, temporal unit, initialisation, the ten-block frame."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from frcore.backbones.base import StageInfo
+
+# Taps of the paper's four-level head (Fig. 3), by block counted from 1; other blocks go by number.
+LEVEL_NAMES = {1: "low", 5: "mid", 8: "high", 10: "fin"}
+
+
+def kaiming_conv_(conv: nn.Module, fan_out: int | None = None) -> nn.Module:
+    """Kaiming normal over the fan-out, zero bias.
+
+    `fan_out` counts one part where several parts' weights are stored in one convolution: merged
+    storage must not change how a part is initialised.
+    """
+    weight = conv.weight
+    fan_out = fan_out or weight.shape[0] * math.prod(weight.shape[2:])
+    nn.init.normal_(weight, 0.0, math.sqrt(2.0 / fan_out))
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class InputNorm(nn.Module):
+    """Batch norm over every (person, joint, channel) of the input, then persons into the batch."""
+
+    def __init__(self, in_channels: int, num_joints: int, num_persons: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(num_persons * num_joints * in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, t, v, m = x.shape
+        x = x.permute(0, 4, 3, 1, 2).reshape(n, m * v * c, t)  # channel index m*V*C + v*C + c
+        x = self.norm(x).view(n * m, v, c, t)
+        return x.permute(0, 2, 3, 1).contiguous()  # (N*M, C, T, V)
+
+
+class ProjectionSkip(nn.Sequential):
+    """1x1 convolution and batch norm: a skip path where width or frames change."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        conv = nn.Conv2d(in_channels, channels, 1, stride=(stride, 1))
+        super().__init__(kaiming_conv_(conv), nn.BatchNorm2d(channels))
+
+
+class MultiScaleTCN(nn.Module):
+    """Four temporal branches of a quarter of the width each: two dilated convolutions, a max-pool, a skip.
+
+    CTR-GCN's temporal unit (Chen et al., ICCV 2021). The entry convolutions of the first three
+    branches, and all closing batch norms, work channel by channel on the same input, so each group is
+    stored and run as one.
+    """
+
+    def __init__(self, channels: int, stride: int = 1, kernel: int = 5) -> None:
+        super().__init__()
+        quarter = channels // 4
+        self.entry = nn.Conv2d(channels, 3 * quarter, 1)
+        self.entry_norm = nn.BatchNorm2d(3 * quarter)
+        self.dilated = nn.ModuleList(
+            nn.Conv2d(
+                quarter,
+                quarter,
+                (kernel, 1),
+                stride=(stride, 1),
+                padding=(dilation * (kernel - 1) // 2, 0),
+                dilation=(dilation, 1),
+            )
+            for dilation in (1, 2)
+        )
+        self.skip = nn.Conv2d(channels, quarter, 1, stride=(stride, 1))
+        self.norm = nn.BatchNorm2d(channels)
+        self.stride = stride
+        for conv in (self.entry, self.skip):
+            kaiming_conv_(conv, fan_out=quarter)
+        for conv in self.dilated:
+            kaiming_conv_(conv)
+        for norm in (self.entry_norm, self.norm):
+            nn.init.normal_(norm.weight, 1.0, 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, pooled = F.relu(self.entry_norm(self.entry(x)), inplace=True).chunk(3, dim=1)
+        branches = [conv(part) for conv, part in zip(self.dilated, (first, second), strict=True)]
+        branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
+        branches.append(self.skip(x))
+        return self.norm(torch.cat(branches, dim=1))  # (N*M, C, T', V)
+
+
+def ten_block_plan(
+    width: int, in_channels: int, num_frames: int, num_joints: int
+) -> tuple[list[tuple[int, int, int]], tuple[StageInfo, ...]]:
+    """The frame of this field's networks: widths w x4, 2w x3, 4w x3; frames halve at blocks 5 and 8.
+
+    Returns:
+        (in_channels, channels, stride) a block, and the stage info of each.
+    """
+    widths = [width] * 4 + [2 * width] * 3 + [4 * width] * 3
+    plan, stages, frames = [], [], num_frames
+    for block, channels in enumerate(widths, start=1):
+        stride = 2 if block in (5, 8) else 1
+        frames = math.ceil(frames / stride)
+        plan.append((in_channels if block == 1 else widths[block - 2], channels, stride))
+        name = LEVEL_NAMES.get(block, f"block{block}")
+        stages.append(StageInfo(name, channels, frames, num_joints))
+    return plan, tuple(stages)
