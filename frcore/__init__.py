@@ -1,0 +1,82 @@
+"""Train skeleton action recognisers with the Feature Refinement Head (Zhou, Liu, Wang, CVPR 2023).
+
+    import frcore
+
+    run = frcore.fit("synthetic_tiny_frhead")  # a recipe's name, a RunConfig or a YAML file
+    predictions = frcore.predict(run, split="test")
+    print(run.metrics.tail(), predictions.accuracy())
+    predictions.frame().to_csv("predictions.csv")
+
+Public names are imported when first used, so `import frcore` costs nothing and needs no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
+    from frcore import data, fr_head
+    from frcore.backbones import create_backbone, list_backbones, register_backbone
+    from frcore.config import RunConfig, list_recipes, load_recipe
+    from frcore.inference import predict
+    from frcore.predictions import Predictions
+    from frcore.recognizer import Recognizer
+    from frcore.run_dir import Run
+    from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
+    from frcore.train import fit
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("data", "fr_head")
+_HOME = {  # public name -> the module that defines it
+    "fit": "frcore.train",
+    "predict": "frcore.inference",
+    "Recognizer": "frcore.recognizer",
+    "create_backbone": "frcore.backbones",
+    "list_backbones": "frcore.backbones",
+    "register_backbone": "frcore.backbones",
+    "RunConfig": "frcore.config",
+    "load_recipe": "frcore.config",
+    "list_recipes": "frcore.config",
+    "Run": "frcore.run_dir",
+    "Predictions": "frcore.predictions",
+    "Skeleton": "frcore.skeleton",
+    "NTU25": "frcore.skeleton",
+    "UCLA20": "frcore.skeleton",
+    "COCO17": "frcore.skeleton",
+    "get_skeleton": "frcore.skeleton",
+}
+
+__all__ = [
+    "fit",
+    "predict",
+    "Recognizer",
+    "create_backbone",
+    "list_backbones",
+    "register_backbone",
+    "RunConfig",
+    "load_recipe",
+    "list_recipes",
+    "Run",
+    "Predictions",
+    "Skeleton",
+    "NTU25",
+    "UCLA20",
+    "COCO17",
+    "get_skeleton",
+    "data",
+    "fr_head",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"frcore.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'frcore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
