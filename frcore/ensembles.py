@@ -1,0 +1,79 @@
+"""The weighted sum of several models' scores, clips matched by sample id and never by position."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    from frcore.predictions import Predictions
+
+
+def weighted_sum(members: list["Predictions"], weights: Sequence[float] | None) -> dict[str, Any]:
+    """The arguments of the `Predictions` whose logits are the members' weighted sum."""
+    weights = _check_weights(weights, members)
+    first = members[0]
+    aligned = [_align(first, member, n) for n, member in enumerate(members, start=1)]
+    logits = sum(
+        weight * member.logits.astype(np.float64)
+        for weight, member in zip(weights, aligned, strict=True)
+    )
+    return {
+        "sample_ids": first.sample_ids,
+        "labels": first.labels,
+        "class_names": first.class_names,
+        "logits": logits,
+        "metadata": _ensemble_metadata(members, weights),
+        "seen_copies": np.any([member.seen_copies for member in aligned], axis=0),
+    }
+
+
+def first_ten(names: Iterable[object]) -> str:
+    """The first ten names, quoted, for an error."""
+    names = list(names)
+    return ", ".join(repr(n) for n in names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def _check_weights(weights: Sequence[float] | None, members: list["Predictions"]) -> list[float]:
+    weights = [1.0] * len(members) if weights is None else [float(w) for w in weights]
+    if not members or len(weights) != len(members):
+        raise UserError(f"ensemble: {len(members)} members and {len(weights)} weights.")
+    if not all(np.isfinite(w) and w >= 0 for w in weights) or not any(weights):
+        raise UserError(f"ensemble: weights must be finite, >= 0 and not all 0; got {weights}.")
+    return weights
+
+
+def _align(first: "Predictions", member: "Predictions", number: int) -> "Predictions":
+    """The member in the first's order of clips; an error lists what does not fit."""
+    who = f"ensemble: member {number}"
+    if member.logits is None:
+        raise UserError(f"{who} has hard predictions only; a weighted sum needs logits.")
+    if member.num_classes != first.num_classes:
+        raise UserError(
+            f"{who} has {member.num_classes} classes, the first has {first.num_classes}."
+        )
+    missing = set(first.sample_ids) - set(member.sample_ids)
+    foreign = set(member.sample_ids) - set(first.sample_ids)
+    if missing or foreign:
+        raise UserError(
+            f"{who} does not cover the same clips as the first. "
+            f"Missing {len(missing)}: {first_ten(sorted(missing)) or 'none'}; "
+            f"foreign {len(foreign)}: {first_ten(sorted(foreign)) or 'none'}."
+        )
+    aligned = member.select(first.sample_ids)
+    differ = aligned.labels != first.labels
+    if differ.any():
+        raise UserError(f"{who} has other labels than the first for {first._named(differ)}.")
+    return aligned
+
+
+def _ensemble_metadata(members: list["Predictions"], weights: list[float]) -> dict[str, Any]:
+    """What all members share, their own records, and "test_best" if any of them was so chosen."""
+    records = [member.metadata for member in members]
+    shared = {k: v for k, v in records[0].items() if all(r.get(k) == v for r in records)}
+    if any(record.get("select") == "test_best" for record in records):
+        shared["select"] = "test_best"
+    shared["model"] = f"ensemble of {len(members)}"
+    return {**shared, "ensemble": records, "weights": weights}

@@ -1,0 +1,140 @@
+"""The file of a `Predictions`: one `.npz` of plain arrays and a JSON header, without pickle.
+
+A file is hostile until checked: only stored members (no decompression bombs), every array's size
+and type compared with its member's size before anything is allocated, checksums verified.
+"""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frcore.errors import UserError
+from frcore.files import atomic_write, write_errors
+
+if TYPE_CHECKING:
+    from frcore.predictions import Predictions
+
+FORMAT = "frcore.predictions"
+VERSION = 1
+_DTYPES = {"header": "|u1", "labels": "<i8", "predicted": "<i8", "seen_copies": "|b1"}  # else "<f4"
+
+
+def plain_json(value: object, name: str) -> Any:
+    """A deep copy of `value` as JSON gives it back; paths and NumPy numbers become plain ones."""
+
+    def convert(item: object) -> object:
+        if isinstance(item, np.generic | np.ndarray):
+            return item.tolist()
+        if isinstance(item, Path):
+            return str(item)
+        raise TypeError(f"{type(item).__name__} is not plain JSON")
+
+    try:
+        return json.loads(json.dumps(value, default=convert))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{name}: must be plain JSON values ({error}).") from error
+
+
+def write(path: Path, predictions: "Predictions") -> Path:
+    """Writes `predictions` to `path` in one step, its folder with it."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sample_ids": predictions.sample_ids,
+        "class_names": predictions.class_names,
+        "metadata": predictions.metadata,
+        "features": list(predictions.features),
+        "prototypes": list(predictions.prototypes),
+        "logits": predictions.logits is not None,
+    }
+    arrays = {
+        "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        "labels": predictions.labels.astype("<i8"),
+        "predicted": predictions.predicted.astype("<i8"),
+        "seen_copies": predictions.seen_copies,
+    }
+    if predictions.logits is not None:
+        arrays["logits"] = predictions.logits.astype("<f4")
+    for kind in ("features", "prototypes"):
+        for n, array in enumerate(getattr(predictions, kind).values()):
+            arrays[f"{kind}_{n}"] = array.astype("<f4")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    with write_errors(path, buffer.tell()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, buffer.getvalue())
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The arguments of `Predictions` from a file made by `write`.
+
+    Raises:
+        UserError: naming the file, for one that is missing, damaged, of another kind or version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = json.loads(_array(archive, "header").tobytes())
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise ValueError("its header is not one of predictions")
+            if header.get("version") != VERSION:
+                raise ValueError(
+                    f"format version {header.get('version')!r}, this frcore reads {VERSION}"
+                )
+            return _fields(archive, header)
+    except FileNotFoundError as error:
+        raise UserError(f"No predictions file {path}.") from error
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except Exception as error:  # whatever its parsers raise over damaged or hostile bytes
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{path} is not a readable predictions file: {reason or type(error).__name__}. "
+            "Make it again with Predictions.save or `frcore predict --out FILE.npz`."
+        ) from error
+
+
+def _fields(archive: zipfile.ZipFile, header: dict[str, Any]) -> dict[str, Any]:
+    lists = ("sample_ids", "class_names", "features", "prototypes")
+    for name, kind in {"metadata": dict, **dict.fromkeys(lists, list)}.items():
+        if not isinstance(header[name], kind):
+            raise ValueError(f"its {name} is no {kind.__name__}")
+    spaces = {
+        kind: {str(space): _array(archive, f"{kind}_{n}") for n, space in enumerate(header[kind])}
+        for kind in ("features", "prototypes")
+    }
+    return {
+        "sample_ids": header["sample_ids"],
+        "labels": _array(archive, "labels"),
+        "class_names": header["class_names"],
+        "logits": _array(archive, "logits") if header["logits"] else None,
+        "predicted": _array(archive, "predicted"),
+        "metadata": header["metadata"],
+        "seen_copies": _array(archive, "seen_copies"),
+        **spaces,
+    }
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One member, its declared type and size checked against the bytes that are there."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f"array '{name}' is compressed")
+    with archive.open(info) as member:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError(f"array '{name}' has an unknown format")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+        wanted = np.dtype(_DTYPES.get(name, "<f4"))
+        count = 1
+        for size in shape:
+            count *= size  # Python integers: cannot overflow
+        if fortran or dtype != wanted or min(shape, default=0) < 0:
+            raise ValueError(f"array '{name}' is {dtype} {shape}, expected {wanted}")
+        if member.tell() + count * wanted.itemsize != info.file_size:
+            raise ValueError(f"array '{name}' declares shape {shape}, which its size does not fit")
+        data = member.read()  # to the end, which also verifies the checksum
+    return np.frombuffer(data, dtype=wanted).reshape(shape)
