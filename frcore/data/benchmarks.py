@@ -1,0 +1,171 @@
+"""Benchmark records: the one place that knows a data set's skeleton, classes and protocols."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from frcore.errors import UserError, unknown_name
+from frcore.skeleton import UCLA20, Skeleton, get_skeleton
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+# Names that a user's own data may not take.
+BUILT_IN = ("synthetic", "nw_ucla", "ntu60", "ntu120")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a data set is.
+
+    Args:
+        name: also the folder's name in the data root: letters, digits, "_" and "-".
+        skeleton: the body, or the name of a known one.
+        class_names: K names; label k is `class_names[k]`.
+        num_persons: M, the persons a clip can hold.
+        num_frames: T that a model sees (clips are stored at their own length).
+        protocols: names of the ways to split it; the first is the default.
+        channels: C, 2 or 3 coordinates.
+        confusable: known groups of look-alike classes (labels), where they are known.
+        ensemble_weights: protocol -> weights of joint, bone, joint motion and bone motion.
+        source: one line, where the data come from.
+
+    Raises:
+        UserError: naming the field, its value and what is allowed.
+    """
+
+    name: str
+    skeleton: Skeleton
+    class_names: tuple[str, ...]
+    num_persons: int
+    num_frames: int
+    protocols: tuple[str, ...]
+    channels: int = 3
+    confusable: tuple[tuple[int, ...], ...] = ()
+    ensemble_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("skeleton", get_skeleton(self.skeleton))
+        put("class_names", tuple(str(c) for c in self.class_names))
+        put("protocols", tuple(self.protocols))
+        put("confusable", tuple(tuple(int(k) for k in group) for group in self.confusable))
+        weights = {p: tuple(float(x) for x in w) for p, w in self.ensemble_weights.items()}
+        put("ensemble_weights", weights)
+        self._check()
+
+    def _check(self) -> None:
+        check_name("benchmark name", self.name)
+        if not self.class_names:
+            raise UserError(f"Benchmark '{self.name}' has no classes; name at least one.")
+        if not self.protocols:
+            raise UserError(f"Benchmark '{self.name}' has no protocol; name at least one.")
+        for protocol in self.protocols:
+            check_name("protocol", protocol)
+        for what in ("num_persons", "num_frames"):
+            value = getattr(self, what)
+            if type(value) is not int or value < 1:
+                raise UserError(
+                    f"{what} of benchmark '{self.name}' is {value!r}; expected 1 or more."
+                )
+        if self.channels not in (2, 3):
+            raise UserError(
+                f"channels of benchmark '{self.name}' is {self.channels!r}; "
+                "expected 2 (x, y) or 3 (x, y, z)."
+            )
+        outside = [k for group in self.confusable for k in group if not 0 <= k < self.num_classes]
+        if outside:
+            raise UserError(
+                f"confusable of benchmark '{self.name}' holds {outside}; "
+                f"expected labels in 0..{self.num_classes - 1}."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-ready values; `from_dict` is its inverse."""
+        return {
+            "name": self.name,
+            "skeleton": self.skeleton.to_dict(),
+            "class_names": list(self.class_names),
+            "num_persons": self.num_persons,
+            "num_frames": self.num_frames,
+            "protocols": list(self.protocols),
+            "channels": self.channels,
+            "confusable": [list(group) for group in self.confusable],
+            "ensemble_weights": {p: list(w) for p, w in self.ensemble_weights.items()},
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Benchmark":
+        """A benchmark from `to_dict`'s values; checked like any other."""
+        return cls(**{**fields, "skeleton": Skeleton.from_dict(fields["skeleton"])})
+
+    def __repr__(self) -> str:
+        return (
+            f"Benchmark('{self.name}', {self.num_classes} classes, {self.skeleton.name}, "
+            f"protocols {', '.join(self.protocols)})"
+        )
+
+
+def check_name(what: str, name: object) -> str:
+    """The name, if it is safe as a folder or column name; a UserError otherwise."""
+    if not isinstance(name, str) or not _SAFE_NAME.fullmatch(name):
+        raise UserError(
+            f"{what} {str(name)[:80]!r} cannot be used: expected 1 to 64 letters, "
+            "digits, '_' or '-', starting with a letter or digit."
+        )
+    return name
+
+
+# Wang et al., "Cross-view Action Modeling, Learning and Recognition", CVPR 2014. Actions a01..a06,
+# a08, a09, a11 and a12 in this order; weights are those of the FR Head authors' ensemble script.
+NW_UCLA = Benchmark(
+    name="nw_ucla",
+    skeleton=UCLA20,
+    class_names=(
+        "pick up with one hand",
+        "pick up with two hands",
+        "drop trash",
+        "walk around",
+        "sit down",
+        "stand up",
+        "donning",
+        "doffing",
+        "throw",
+        "carry",
+    ),
+    num_persons=1,
+    num_frames=52,
+    protocols=("xview",),
+    ensemble_weights={"xview": (0.6, 0.6, 0.4, 0.4)},
+    source="Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014), Kinect v1 skeletons",
+)
+
+
+def list_benchmarks() -> list[str]:
+    """Names of the benchmarks this version can make; a user's own are folders in the data root."""
+    return ["synthetic", "nw_ucla"]
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The record of a built-in benchmark.
+
+    Raises:
+        UserError: for another name, with the nearest one. Own data: `open_store(name).benchmark`.
+    """
+    if name == "nw_ucla":
+        return NW_UCLA
+    if name == "synthetic":
+        # Its classes come from the generator's tables; loaded only when asked for.
+        from frcore.data.synthetic import SYNTHETIC
+
+        return SYNTHETIC
+    raise unknown_name("benchmark", name, list_benchmarks())

@@ -1,0 +1,348 @@
+"""Packed stores: a memory-mapped array of variable-length clips and a table of samples. No torch.
+
+A folder holds `clips.npy` (flat float32; a clip is a contiguous (T, M, V, C) block), `samples.csv`
+(one row a clip) and `store.json` (format, benchmark, fingerprint, counts). What is read is checked
+before it is used.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from frcore.data.benchmarks import Benchmark, check_name, list_benchmarks
+from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
+from frcore.data.writer import CLIPS, FIXED_COLUMNS, FORMAT, RECORD, SAMPLES, write_files
+from frcore.errors import UserError, did_you_mean, unknown_name
+
+__all__ = [
+    "ClipRecord",
+    "Store",
+    "StoreError",
+    "StoreNotFound",
+    "content_hash",
+    "data_root",
+    "open_store",
+    "write_store",
+]
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test", "all"]
+
+
+class StoreError(UserError):
+    """A store's files are damaged, foreign or do not agree; the text names the file."""
+
+
+class StoreNotFound(UserError):
+    """There is no such store; the text holds the command that makes it, where there is one."""
+
+
+def data_root() -> Path:
+    """The folder of all stores: `$FRCORE_DATA`, or `data` in the working directory."""
+    return Path(os.environ.get("FRCORE_DATA") or "data")
+
+
+class Store:
+    """A benchmark's clips, opened but not loaded. Made by `open_store`.
+
+    Attributes:
+        path: the folder.
+        benchmark: its record.
+        samples: one row a clip: sample_id, label, num_frames, num_persons, offset (in floats),
+            content_hash, split_<protocol>, and what else is known (subject, camera, ...).
+        frames: (total,) float32, memory-mapped, read-only.
+        fingerprint: 64 hex digits over ids, labels, contents and splits, and the skeleton.
+        record: `store.json` as it stands (preset, counts, ...).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        benchmark: Benchmark,
+        samples: pd.DataFrame,
+        frames: np.ndarray,
+        record: dict[str, Any],
+    ) -> None:
+        self.path, self.benchmark, self.samples, self.frames = path, benchmark, samples, frames
+        self.record = record
+        self.fingerprint: str = record["fingerprint"]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        protocol = self.protocol(None)
+        counts = self.samples[f"split_{protocol}"].value_counts()
+        splits = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS[:3] if counts.get(s))
+        return (
+            f"Store('{self.benchmark.name}', {len(self):,} clips, "
+            f"{self.benchmark.num_classes} classes, {protocol}: {splits})"
+        )
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.samples["sample_id"])}
+
+    def clip(self, sample_id: str) -> np.ndarray:
+        """(T, M, V, C) float32, a read-only view, in the source's own units.
+
+        Raises:
+            UserError: if there is no such sample, with the nearest id.
+        """
+        if sample_id not in self._rows:
+            near = did_you_mean(sample_id, self._rows) if len(self) < 20_000 else ""
+            raise UserError(
+                f"No sample '{sample_id}' among the {len(self):,} of {self.path}.{near}"
+            )
+        return self.clip_at(self._rows[sample_id])
+
+    def clip_at(self, row: int) -> np.ndarray:
+        """The clip of a row of `samples`, as `clip` gives it."""
+        frames, persons, start = (
+            int(self._layout[name][row]) for name in ("num_frames", "num_persons", "offset")
+        )
+        shape = (frames, persons, self.benchmark.skeleton.num_joints, self.benchmark.channels)
+        return self._flat[start : start + int(np.prod(shape))].reshape(shape)
+
+    @cached_property
+    def _layout(self) -> dict[str, np.ndarray]:
+        return {c: self.samples[c].to_numpy() for c in ("num_frames", "num_persons", "offset")}
+
+    @cached_property
+    def _flat(self) -> np.ndarray:
+        return np.asarray(self.frames)  # slicing a plain array is faster than a memmap
+
+    def protocol(self, protocol: str | None = None) -> str:
+        """The protocol of that name, or the default where None."""
+        if protocol is None:
+            return self.benchmark.protocols[0]
+        if protocol not in self.benchmark.protocols:
+            raise unknown_name(
+                f"protocol of {self.benchmark.name}", protocol, self.benchmark.protocols
+            )
+        return protocol
+
+    def split(
+        self,
+        split: Split,
+        *,
+        protocol: str | None = None,
+        val_subjects: Sequence[int | str] = (),
+        duplicates: Literal["keep", "drop"] = "keep",
+    ) -> pd.DataFrame:
+        """Rows of `samples` in a split, in store order; the index is the position in `samples`.
+
+        Args:
+            split: "train", "val", "test", or "all" of them.
+            protocol: which way to split; None: the default.
+            val_subjects: training subjects whose clips become split "val".
+            duplicates: "drop" leaves out train and val clips whose content is also in test.
+
+        Raises:
+            UserError: for an unknown split, protocol or subject.
+        """
+        if split not in ("train", "val", "test", "all"):
+            raise unknown_name("split", split, ("train", "val", "test", "all"))
+        if duplicates not in ("keep", "drop"):
+            raise unknown_name("value of duplicates", duplicates, ("keep", "drop"))
+        part = self._assignment(self.protocol(protocol), val_subjects)
+        wanted = part != "" if split == "all" else part == split
+        if duplicates == "drop":
+            hashes = self.samples["content_hash"]
+            wanted &= (part == "test") | ~hashes.isin(hashes[part == "test"]).to_numpy(dtype=bool)
+        return self.samples[wanted]
+
+    def _assignment(self, protocol: str, val_subjects: Sequence[int | str]) -> np.ndarray:
+        """(N,) object: each clip's split, with the training clips of `val_subjects` in "val"."""
+        part = self.samples[f"split_{protocol}"].to_numpy(dtype=object, copy=True)
+        if len(val_subjects) == 0:
+            return part
+        if "subject" not in self.samples:
+            raise UserError(
+                f"val_subjects needs each clip's subject; {self.benchmark.name} has no such column."
+            )
+        subjects = self.samples["subject"].astype(str).to_numpy(dtype=object)
+        known = sorted(set(subjects[part == "train"]), key=lambda s: (len(s), s))
+        absent = [s for s in val_subjects if str(s) not in known]
+        if absent:
+            raise UserError(
+                f"val_subjects {absent} have no training clips in {self.benchmark.name}/{protocol}."
+                f" Training subjects: {', '.join(known)}."
+            )
+        held_out = pd.Series(subjects).isin([str(s) for s in val_subjects]).to_numpy(dtype=bool)
+        part[(part == "train") & held_out] = "val"
+        return part
+
+    def copies(self, protocol: str | None = None) -> pd.Series:
+        """(N,) bool over `samples`: test clips whose content is also among the training clips."""
+        part = self.samples[f"split_{self.protocol(protocol)}"]
+        hashes = self.samples["content_hash"]
+        return (part == "test") & hashes.isin(hashes[part == "train"])
+
+
+def write_store(
+    path: str | Path,
+    benchmark: Benchmark,
+    clips: Iterable[ClipRecord],
+    *,
+    preset: str = "",
+    allow_nonfinite: bool = False,
+    repair: Repair | None = None,
+) -> Store:
+    """Writes clips as a store and opens it. Clips stream: memory holds the table only.
+
+    The folder appears when it is complete; an existing store is replaced only then.
+
+    Args:
+        path: the store's folder.
+        benchmark: its record; every clip is checked against it.
+        clips: in the order in which they are stored.
+        preset: how the clips were made, where there is more than one way.
+        allow_nonfinite: keep NaN and Inf as they are (for `check_store` to list).
+        repair: what to do with NaN and Inf. "interpolate": fill in from the same joint's
+            neighbouring frames, and leave out clips in which a joint has no value at all; "drop":
+            leave such clips out. Both are counted in `store.json` and logged.
+
+    Raises:
+        UserError: listing the first ten problems of all clips (shape, NaN, label, id, split).
+    """
+    options = {"preset": preset, "allow_nonfinite": allow_nonfinite, "repair": repair}
+    write_files(Path(path), benchmark, clips, **options)
+    return _open(Path(path))
+
+
+def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> Store:
+    """Opens a store by the name of its folder in the data root, or by path.
+
+    "synthetic" is made on first use (seconds).
+
+    Raises:
+        StoreNotFound: with the command that makes it, or the nearest name.
+        StoreError: if its files are damaged or do not agree.
+    """
+    base = Path(root) if root is not None else data_root()
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in name or os.sep in name:
+        path = Path(name_or_path)
+        if not (path / RECORD).is_file():
+            raise StoreNotFound(f"No store at {path}: it has no {RECORD}.")
+        return _open(path)
+    path = base / check_name("store name", name)
+    if (path / RECORD).is_file():
+        return _open(path)
+    if name == "synthetic":
+        log.warning("Making the embedded benchmark 'synthetic' in %s (once).", path)
+        from frcore.data.synthetic import prepare
+
+        return prepare(base)
+    raise _not_found(name, base)
+
+
+def _not_found(name: str, base: Path) -> StoreNotFound:
+    if name == "nw_ucla":
+        return StoreNotFound(
+            f"No store '{name}' in {base}. Make it from the download with\n"
+            f"  frcore data prepare {name} --source all_sqe.zip\n"
+            f"or download it with\n  frcore data fetch {name}"
+        )
+    here = [p.parent.name for p in sorted(base.glob(f"*/{RECORD}"))] if base.is_dir() else []
+    text = str(unknown_name("benchmark", name, sorted({*list_benchmarks(), *here})))
+    return StoreNotFound(f"{text} (Looked in {base}; your own data: frcore.data.from_arrays.)")
+
+
+def _open(path: Path) -> Store:
+    try:
+        record = json.loads((path / RECORD).read_bytes())
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
+        benchmark = Benchmark.from_dict(record["benchmark"])
+        columns = {str(c): _column_type(k) for c, k in record["columns"].items()}
+        expected_hash, expected_bytes = (
+            str(record["files"][SAMPLES]["sha256"]),
+            record["files"][CLIPS]["bytes"],
+        )
+        record["fingerprint"] = str(record["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path / RECORD, f"{type(error).__name__}: {error}") from error
+    samples = _read_samples(path / SAMPLES, benchmark, columns, expected_hash)
+    frames = _map_frames(path / CLIPS, expected_bytes)
+    _check_layout(path, samples, frames, benchmark)
+    return Store(path, benchmark, samples, frames, record)
+
+
+def _read_samples(
+    path: Path, benchmark: Benchmark, columns: dict[str, str], expected_hash: str
+) -> pd.DataFrame:
+    types = FIXED_COLUMNS | {f"split_{p}": "str" for p in benchmark.protocols} | columns
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != expected_hash:
+            raise ValueError("its sha256 is not the one in store.json; it was changed or damaged")
+        samples = pd.read_csv(io.BytesIO(content), dtype=types, na_filter=False, encoding="utf-8")
+        if list(samples.columns) != list(types):
+            raise ValueError(f"columns {list(samples.columns)}; expected {list(types)}")
+    except (OSError, ValueError, OverflowError) as error:
+        raise _damaged(path, str(error)) from error
+    return samples
+
+
+def _map_frames(path: Path, expected_bytes: object) -> np.ndarray:
+    try:
+        if path.stat().st_size != expected_bytes:
+            raise ValueError(f"{path.stat().st_size} bytes; expected {expected_bytes}")
+        # Maps the file: a header that claims more than there is fails here, nothing is allocated.
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(frames, np.memmap) or frames.dtype.str != "<f4" or frames.ndim != 1:
+            raise ValueError("not a flat float32 array")
+    except (OSError, ValueError, OverflowError, EOFError) as error:
+        raise _damaged(path, str(error)) from error
+    return frames
+
+
+def _check_layout(
+    path: Path, samples: pd.DataFrame, frames: np.ndarray, benchmark: Benchmark
+) -> None:
+    """Offsets and sizes must tile the file exactly: nothing later reads outside it."""
+    length, persons = samples["num_frames"].to_numpy(), samples["num_persons"].to_numpy()
+    per_person = benchmark.skeleton.num_joints * benchmark.channels
+    bounded = (length >= 1) & (length <= frames.size) & (persons >= 1)
+    bounded &= persons <= benchmark.num_persons
+    if len(samples) == 0 or not bounded.all():
+        raise _damaged(path / SAMPLES, "num_frames or num_persons out of range")
+    ends = np.cumsum(length * persons * per_person)
+    if (
+        ends[-1] != frames.size
+        or (samples["offset"].to_numpy() != ends - length * persons * per_person).any()
+    ):
+        raise _damaged(
+            path / SAMPLES, f"offsets and sizes do not fit the {frames.size} values of {CLIPS}"
+        )
+    if not samples["label"].between(0, benchmark.num_classes - 1).all():
+        raise _damaged(path / SAMPLES, f"labels outside 0..{benchmark.num_classes - 1}")
+    if samples["sample_id"].duplicated().any():
+        raise _damaged(path / SAMPLES, "sample ids occur more than once")
+    for protocol in benchmark.protocols:
+        if not samples[f"split_{protocol}"].isin(SPLITS).all():
+            raise _damaged(path / SAMPLES, f"unknown values in split_{protocol}")
+
+
+def _column_type(kind: object) -> str:
+    if kind not in ("int64", "float64", "str"):
+        raise ValueError(f"unknown column type {kind!r}")
+    return str(kind)
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged or not of this version: {why[:300]}. Make the store again."
+    )
