@@ -177,6 +177,41 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return _metadata(_header(start, size, path), path)
 
 
+def match_tensors(
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    *,
+    source: str | Path,
+    partial: bool = False,
+) -> dict[str, Any]:
+    """Those of the `found` tensors that fit the `expected` ones in name and shape.
+
+    Args:
+        found: tensors of a checkpoint's part.
+        expected: the model's state dict.
+        source: what messages call the checkpoint.
+        partial: skip what does not fit, with a warning, instead of failing.
+
+    Raises:
+        CheckpointError: listing every key that does not fit, with both shapes.
+    """
+
+    def shape(tensors: Mapping[str, Any], key: str) -> str:
+        return str(tuple(tensors[key].shape)) if key in tensors else "missing"
+
+    keys = dict.fromkeys([*expected, *found])
+    unfit = {k: (shape(found, k), shape(expected, k)) for k in keys}
+    unfit = {k: (a, b) for k, (a, b) in unfit.items() if a != b}
+    text = "; ".join(f"{k}: {a} in the file, {b} in the model" for k, (a, b) in unfit.items())
+    if unfit and not partial:
+        raise CheckpointError(
+            f"{source} is a checkpoint of another model ({len(unfit)} tensors do not fit): {text}."
+        )
+    if unfit:
+        log.warning("Skipped %d tensors of %s: %s.", len(unfit), source, text)
+    return {k: tensor for k, tensor in found.items() if k not in unfit}
+
+
 def _to_bytes(tensors: Mapping[str, Any], metadata: dict[str, Any]) -> bytes:
     text = {_KEY: json.dumps(metadata)}
     if all(isinstance(t, np.ndarray | np.generic) for t in tensors.values()):
@@ -195,18 +230,23 @@ def _replace(source: Path, target: Path, digest: str) -> None:
     """Rename `source` (whose sha256 is `digest`) to `target`, which verifies at every instant."""
     sidecar = _sidecar(target)
     try:
-        old = _listed(target)
-        if old is None and target.exists():
-            old = [_read(target)[1]]  # moved here without its digest
-        both = [digest, *(d for d in old or [] if d != digest)]
-        atomic_write(sidecar, "".join(f"{d}  {target.name}\n" for d in both))
+        good = {digest} | _intact_digest(target)
+        atomic_write(sidecar, "".join(f"{d}  {target.name}\n" for d in sorted(good)))
         publish(source, target)
-        if len(both) > 1:
+        if len(good) > 1:
             atomic_write(sidecar, f"{digest}  {target.name}\n")
     except BaseException:
         if source.name.startswith("."):
             source.unlink(missing_ok=True)
         raise
+
+
+def _intact_digest(path: Path) -> set[str]:
+    """The digest of a file that may stay in use; none if it is missing or known to be damaged."""
+    if not path.exists():
+        return set()
+    listed, actual = _listed(path), _read(path)[1]
+    return {actual} if listed is None or actual in listed else set()
 
 
 def _sidecar(path: Path) -> Path:
