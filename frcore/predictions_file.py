@@ -138,3 +138,15 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             raise ValueError(f"array '{name}' declares shape {shape}, which its size does not fit")
         data = member.read()  # to the end, which also verifies the checksum
     return np.frombuffer(data, dtype=wanted).reshape(shape)
+
+
+def write_csv(path: Path, predictions: "Predictions") -> Path:
+    """Writes `predictions.frame()` as CSV; text a spreadsheet would run as a formula gets a '."""
+    table = predictions.frame()
+    for column in ("sample_id", "class", "predicted_class"):
+        formula = table[column].str.match(r"[=+\-@\t\r]")
+        table[column] = table[column].where(~formula, "'" + table[column])
+    with write_errors(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, table.to_csv(index=False))
+    return path

@@ -1,0 +1,289 @@
+"""The `frcore` command. Each command calls one public function; heavy imports happen inside it."""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from frcore.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from frcore.predictions import Predictions
+    from frcore.run_dir import Run
+
+_PREPARE = {"nw_ucla": "frcore.data.ucla", "synthetic": "frcore.data.synthetic"}
+_MISTAKE, _INTERRUPTED = 2, 130  # exit codes; 143 (SIGTERM) is raised by frcore.train itself
+
+
+class _Commands(TyperGroup):
+    """Shows a user's mistake as one message, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(_MISTAKE) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. The same command starts it again.", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a defect keeps its plain traceback
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(no_args_is_help=True, help="Prepare, fetch, check and list benchmarks.")
+app.add_typer(data, name="data")
+
+
+def main() -> None:
+    """Entry point of `frcore` and `python -m frcore`."""
+    app(prog_name="frcore")
+
+
+def _version(show: bool) -> None:
+    if show:
+        from frcore import __version__
+
+        typer.echo(f"frcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of mistakes.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train skeleton action recognisers with the Feature Refinement Head (CVPR 2023)."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+@data.command()
+def prepare(
+    benchmark: Annotated[str, typer.Argument(help="nw_ucla or synthetic")],
+    source: Annotated[
+        Path | None, typer.Option(help="The downloaded archive, or the folder it unpacks to.")
+    ] = None,
+) -> None:
+    """Turn downloaded files into a packed store under $FRCORE_DATA."""
+    import importlib
+
+    if benchmark not in _PREPARE:
+        raise unknown_name("benchmark to prepare", benchmark, _PREPARE)
+    module = importlib.import_module(_PREPARE[benchmark])
+    if benchmark == "synthetic":  # generated, so without a source
+        store = module.prepare()
+    elif source is None:
+        raise UserError(f"Give the downloaded files: frcore data prepare {benchmark} --source PATH")
+    else:
+        store = module.prepare(source)
+    typer.echo(f"{store!r}\nReady in {store.path}. Next: frcore data check {benchmark}")
+
+
+@data.command()
+def fetch(
+    benchmark: Annotated[str, typer.Argument(help="nw_ucla")],
+    url: Annotated[str | None, typer.Option(help="Another place to download from.")] = None,
+) -> None:
+    """Download, verify and prepare a benchmark."""
+    from frcore.data import fetch_benchmark
+
+    result = fetch_benchmark(benchmark, url=url)
+    typer.echo(f"{result!r}\nNext: frcore data check {benchmark}")
+
+
+@data.command()
+def check(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or a store's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    protocol: Annotated[str | None, typer.Option(help="Default: the benchmark's first.")] = None,
+) -> None:
+    """Report NaN, empty, single-frame and flat clips, and content copied across the split."""
+    from frcore.data import check_store, open_store
+
+    report = check_store(open_store(benchmark), protocol=protocol)
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+
+
+@data.command("list")
+def list_stores() -> None:
+    """List benchmarks: present or not, clips, where."""
+    from frcore.data import data_root, list_benchmarks
+
+    root = data_root()
+    stores = {path.parent.name for path in root.glob("*/store.json")}
+    known = list_benchmarks()
+    rows = [
+        (name, *_state(root / name, name), str(root / name))
+        for name in [*known, *sorted(stores - set(known))]
+    ]
+    _show(_table(rows, "benchmark", "state", "clips", "path"))
+
+
+def _state(path: Path, name: str) -> tuple[str, str]:
+    from frcore.data import open_store
+
+    if not (path / "store.json").is_file():
+        return ("made on first use" if name == "synthetic" else "absent"), ""
+    try:
+        return "present", f"{len(open_store(path)):,}"
+    except UserError as error:
+        return f"unreadable: {error}", ""
+
+
+# ---- train and predict ---------------------------------------------------------------------------
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with frcore."""
+    from frcore.config import list_recipes
+
+    _show(_table(list(list_recipes().items()), "recipe", "what it trains"))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: optim.lr=0.05. Repeats."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<recipe>.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages.")] = False,
+) -> None:
+    """Train a recipe; started again with the same command, it goes on where it stopped."""
+    from frcore.config import load_recipe
+
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)
+    overrides = _parse(changes or [])
+    overrides |= {} if device is None else {"train.device": device}
+    overrides |= {} if seed is None else {"seed": seed}
+    config = load_recipe(recipe, overrides)  # mistakes are found before torch is imported
+
+    from frcore.train import fit
+
+    run = fit(config, out=out)
+    _stop_if_interrupted(run)
+    typer.echo(f"{run!r}\nNext: frcore predict {run.path}")
+
+
+def _parse(changes: list[str]) -> dict[str, Any]:
+    """`["optim.lr=0.05", "head.levels=[8, 10]"]` as a mapping; values are YAML."""
+    import yaml
+
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {change}: expected KEY=VALUE, such as optim.lr=0.05.")
+        if key.strip() in parsed:
+            raise UserError(f"--set {key.strip()}: given more than once.")
+        try:
+            parsed[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {change}: the value is not plain YAML ({error}).") from None
+    return parsed
+
+
+def _stop_if_interrupted(run: "Run") -> None:
+    if run.state != "finished":
+        typer.echo(f"Interrupted: {run!r}\nThe same command goes on from there.", err=True)
+        raise typer.Exit(_INTERRUPTED)
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="Directory or file.")],
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    space: Annotated[
+        list[str] | None,
+        typer.Option(help="Features to keep: backbone, fin.spatial, ... Repeats."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write FILE.npz (all) or FILE.csv.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+) -> None:
+    """Predict a split and print the accuracy, on all clips and on unseen ones."""
+    if out is not None and out.suffix not in (".npz", ".csv"):
+        raise UserError(f"--out {out}: expected a name ending in .npz or .csv.")
+    if not source.exists():
+        raise UserError(f"No run directory or checkpoint at {source}.")
+
+    from frcore.inference import predict as predict_split
+
+    predictions = predict_split(
+        source, split=split, spaces=tuple(space or ("backbone",)), device=device
+    )
+    typer.echo(_accuracy(predictions))
+    if out is not None:
+        from frcore.predictions_file import write_csv
+
+        predictions.save(out) if out.suffix == ".npz" else write_csv(out, predictions)
+        typer.echo(f"Written to {out}.")
+
+
+def _accuracy(predictions: "Predictions") -> str:
+    p, copies = predictions, int(predictions.seen_copies.sum())
+    lines = [repr(p), f"all {len(p):,} clips:    {p.accuracy():.2%}"]
+    if p.logits is not None and p.num_classes > 5:
+        lines[-1] += f"   (top-5 {p.accuracy(top=5):.2%})"
+    unseen = f"unseen {len(p) - copies:,} clips: {p.accuracy(unseen_only=True):.2%}"
+    note = f"   ({copies:,} are copies of training clips)" if copies else "   (no copies found)"
+    return "\n".join([*lines, unseen + note])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the two runs live.")] = Path("runs/demo"),
+) -> None:
+    """Train a small model with and without FR Head on the embedded data and compare them."""
+    from frcore import demo as steps
+
+    runs = []
+    for recipe in steps.RECIPES:
+        run, what = steps.train_or_reuse(recipe, out)
+        _stop_if_interrupted(run)
+        typer.echo(f"{recipe}: {what}")
+        runs.append(run)
+    comparison = steps.compare(*runs)
+    _show(_table(comparison.rows, "on the test clips", "without", "with FR Head", "difference"))
+    typer.echo(f"{comparison.verdict}\n\n{steps.next_steps(runs)}")
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def _table(rows: list[tuple[str, ...]], *columns: str) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: names are never read as markup
+    return table
+
+
+def _show(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)

@@ -1,0 +1,123 @@
+"""`frcore demo`: the same small model with and without FR Head, compared on the same test clips."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frcore.errors import UserError
+from frcore.run_dir import Run
+
+if TYPE_CHECKING:
+    from frcore.predictions import Predictions
+
+RECIPES = ("synthetic_tiny", "synthetic_tiny_frhead")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the demo prints."""
+
+    rows: list[tuple[str, str, str, str]]  # quantity, without, with, difference
+    verdict: str
+
+
+def train_or_reuse(recipe: str, out: Path) -> tuple[Run, str]:
+    """Trains a recipe under `out`, or goes on with what is there; says in words which it was."""
+    from frcore.train import fit
+
+    before = {path.parent: len(Run(path.parent).metrics) for path in out.glob("*/metrics.csv")}
+    run = fit(recipe, out=out / recipe)
+    done = len(run.metrics)
+    seen = before.get(run.path, 0)
+    if seen == done:
+        return run, f"finished earlier in {run.path}, reused (delete it to train again)"
+    if seen:
+        return run, f"resumed in {run.path} after epoch {seen} of {done}"
+    return run, f"trained {done} epochs in {run.path}"
+
+
+def compare(without: Run, with_head: Run) -> Comparison:
+    """Predicts the test split with both runs and puts them side by side."""
+    from frcore.data import get_benchmark
+    from frcore.inference import predict
+
+    a, b = (predict(run, split="test") for run in (without, with_head))
+    planted = get_benchmark(str(a.metadata["benchmark"])).confusable
+    rows = compare_predictions(a, b, planted)
+    seconds = [float(run.metrics["seconds"].sum()) for run in (without, with_head)]
+    rows.append(_row("training, seconds", *seconds, "{:.0f}", "{:+.0f}"))
+    return Comparison(rows, verdict(a.correct, b.correct))
+
+
+def compare_predictions(
+    a: "Predictions", b: "Predictions", planted: Iterable[tuple[int, ...]]
+) -> list[tuple[str, str, str, str]]:
+    """Accuracies of two models over all clips, over planted groups of classes and over the rest."""
+    if a.sample_ids != b.sample_ids:
+        raise UserError("The two runs do not predict the same test clips; delete both, run again.")
+    group = np.arange(a.num_classes)  # class -> a number its group shares
+    for classes in planted:
+        group[list(classes)] = a.num_classes + min(classes)
+    ambiguous = (group >= a.num_classes)[a.labels]
+
+    def accuracy(name: str, clips: np.ndarray) -> tuple[str, str, str, str]:
+        shares = [float(p.correct[clips].mean()) if clips.any() else np.nan for p in (a, b)]
+        return _row(f"{name} ({clips.sum():,} clips)", *(100 * s for s in shares))
+
+    fixed, broken = fixed_broken(a.correct, b.correct)
+    stay = [
+        100 * float((group[p.predicted] == group[p.labels])[~p.correct].mean())
+        if not p.correct.all()
+        else np.nan
+        for p in (a, b)
+    ]
+    return [
+        accuracy("accuracy, %", np.ones(len(a), bool)),
+        accuracy("look-alike classes, %", ambiguous),
+        accuracy("other classes, %", ~ambiguous),
+        _row("errors that stay in their group, %", *stay),
+        ("clips only this model gets right", str(broken), str(fixed), f"{fixed - broken:+}"),
+    ]
+
+
+def fixed_broken(a_correct: np.ndarray, b_correct: np.ndarray) -> tuple[int, int]:
+    """How many clips only b gets right, and how many only a."""
+    return int((~a_correct & b_correct).sum()), int((a_correct & ~b_correct).sum())
+
+
+def verdict(a_correct: np.ndarray, b_correct: np.ndarray) -> str:
+    """The exact McNemar test in plain words, whichever way it comes out."""
+    from scipy.stats import binomtest
+
+    fixed, broken = fixed_broken(a_correct, b_correct)
+    p = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
+    if p >= 0.05:
+        outcome = "not distinguishable from chance"
+    else:
+        outcome = f"the model {'with' if fixed > broken else 'without'} FR Head is better"
+    shown = f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.1g}"
+    return (
+        f"FR Head: {fixed} clips fixed, {broken} broken: {outcome}, {shown} "
+        "(exact McNemar test; one seed each, so differences between seeds are not in it)."
+    )
+
+
+def next_steps(runs: list[Run]) -> str:
+    """What to do after the demo."""
+    return (
+        f"The runs: {', '.join(str(run.path) for run in runs)}\n"
+        "Next:\n"
+        "  make lab                      the notebooks, starting with 02_train_fr_head\n"
+        "  frcore recipes                all recipes, also the full models and NW-UCLA\n"
+        "  frcore train synthetic_tiny_frhead --seed 1 --out runs/seed1    another seed"
+    )
+
+
+def _row(
+    name: str, a: float, b: float, shape: str = "{:.1f}", change: str = "{:+.1f}"
+) -> tuple[str, str, str, str]:
+    cells = zip((shape, shape, change), (a, b, b - a), strict=True)
+    return name, *("-" if np.isnan(value) else text.format(value) for text, value in cells)

@@ -1,0 +1,259 @@
+"""The command line: arguments reach the right function, mistakes are one message and exit 2."""
+
+import json
+import subprocess
+import sys
+import types
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from frcore import demo
+from frcore.cli import app
+from frcore.errors import UserError
+from frcore.predictions import Predictions
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Puts a stand-in for a module that a command imports; returns what it was called with."""
+    calls = []
+
+    def install(name, **functions):
+        def recorded(function_name, result):
+            def call(*args, **kwargs):
+                calls.append((function_name, args, kwargs))
+                if isinstance(result, BaseException):
+                    raise result
+                return result
+
+            return call
+
+        stand_in = types.ModuleType(name)
+        for function_name, result in functions.items():
+            setattr(stand_in, function_name, recorded(function_name, result))
+        monkeypatch.setitem(sys.modules, name, stand_in)
+        return calls
+
+    return install
+
+
+class FakeRun:
+    def __init__(self, path, state="finished"):
+        self.path, self.state = path, state
+
+    def __repr__(self):
+        return f"Run('{self.path}', {self.state})"
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    code = (
+        "import sys; from frcore.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "predict" in done.stdout
+
+
+def test_train_hands_over_parsed_values(module, tmp_path):
+    calls = module("frcore.train", fit=FakeRun(tmp_path))
+    result = run(
+        *("train", "synthetic_tiny", "--set", "optim.lr=0.05", "--set", "optim.milestones=[3, 4]"),
+        *("--set", "model.overrides={width: 8}", "--seed", 7, "--device", "cpu", "--out", tmp_path),
+    )
+    assert result.exit_code == 0, result.output
+    (_, (config,), kwargs) = calls[0]
+    assert (config.name, config.seed, config.train.device) == ("synthetic_tiny", 7, "cpu")
+    assert (config.optim.lr, config.optim.milestones) == (0.05, (3, 4))
+    assert config.model.overrides == {"width": 8}
+    assert kwargs == {"out": tmp_path}
+    assert f"frcore predict {tmp_path}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "synthetic_tny"), "Did you mean 'synthetic_tiny'?"),
+        (
+            ("train", "synthetic_tiny", "--set", "optim.lerning_rate=1"),
+            "optim.lerning_rate: unknown",
+        ),
+        (("train", "synthetic_tiny", "--set", "optim.lr=fast"), "optim.lr: "),
+        (("train", "synthetic_tiny", "--set", "optim.lr"), "expected KEY=VALUE"),
+        (("train", "synthetic_tiny", "--set", "seed=1", "--set", "seed=2"), "more than once"),
+        (("train", "synthetic_tiny", "--set", "seed=[1"), "not plain YAML"),
+        (("train", "synthetic_tiny", "--set", "seed=!!python/object:os.system x"), "plain YAML"),
+        (("train", "none.yaml"), "none.yaml"),
+        (("predict", "no/such/run"), "No run directory or checkpoint at no/such/run"),
+        (("predict", ".", "--out", "x.json"), "ending in .npz or .csv"),
+        (("data", "prepare", "nw_ucl"), "Did you mean 'nw_ucla'?"),
+        (("data", "prepare", "nw_ucla"), "--source PATH"),
+        (("data", "check", "no_such_benchmark"), "no_such_benchmark"),
+    ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message):
+    calls = module("frcore.train", fit=None)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert result.stdout == "" and not calls
+
+
+def test_several_mistakes_are_reported_at_once():
+    result = run("train", "synthetic_tiny", "--set", "optim.lr=-1", "--set", "train.epoch=3")
+    assert "optim.lr" in result.stderr and "Did you mean 'epochs'?" in result.stderr
+
+
+def test_debug_shows_the_traceback_of_a_mistake_and_a_defect_always_has_one(module, tmp_path):
+    module("frcore.train", fit=UserError("in use"))
+    assert isinstance(run("--debug", "train", "synthetic_tiny").exception, UserError)
+    assert isinstance(run("train", "synthetic_tiny").exception, SystemExit)
+    module("frcore.train", fit=ZeroDivisionError())
+    assert isinstance(run("train", "synthetic_tiny").exception, ZeroDivisionError)
+
+
+def test_an_interrupted_training_exits_130_and_says_how_to_go_on(module, tmp_path):
+    module("frcore.train", fit=FakeRun(tmp_path, "interrupted"))
+    result = run("train", "synthetic_tiny")
+    assert result.exit_code == 130 and "same command goes on" in result.stderr
+    module("frcore.train", fit=KeyboardInterrupt())
+    result = run("train", "synthetic_tiny")
+    assert result.exit_code == 130 and "Interrupted" in result.stderr
+
+
+def test_sigterm_keeps_its_exit_code(module):
+    module("frcore.train", fit=SystemExit(143))
+    assert run("train", "synthetic_tiny").exit_code == 143
+
+
+def predictions(predicted, labels=(0, 1, 2, 3), **changes):
+    ids = [f"=clip{i}" for i in range(len(labels))]
+    names = ["write", "type", "<b>", "@sit"]
+    return Predictions.from_labels(ids, labels, predicted, names, **changes)
+
+
+def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
+    made = predictions([0, 0, 2, 0], seen_copies=np.array([True, False, False, False]))
+    calls = module("frcore.inference", predict=made)
+    result = run(
+        *("predict", tmp_path, "--split", "val", "--space", "fin.spatial", "--space", "backbone"),
+        *("--out", tmp_path / "p.npz"),
+    )
+    assert result.exit_code == 0, result.output
+    assert calls[0][1] == (tmp_path,)
+    assert calls[0][2]["split"] == "val" and calls[0][2]["spaces"] == ("fin.spatial", "backbone")
+    assert "all 4 clips:    50.00%" in result.stdout
+    assert "unseen 3 clips: 33.33%   (1 are copies of training clips)" in result.stdout
+    assert Predictions.load(tmp_path / "p.npz").predicted.tolist() == [0, 0, 2, 0]
+
+
+def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
+    module("frcore.inference", predict=predictions([0, 0, 2, 3]))
+    run("predict", tmp_path, "--out", tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert table["sample_id"].tolist()[0] == "'=clip0"
+    assert table["class"].tolist() == ["write", "type", "<b>", "'@sit"]
+    assert table["label"].tolist() == [0, 1, 2, 3]
+
+
+def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypatch):
+    store = SimpleNamespace(path=tmp_path)
+    calls = module("frcore.data.ucla", prepare=store)
+    assert run("data", "prepare", "nw_ucla", "--source", tmp_path / "a.zip").exit_code == 0
+    assert calls[0][1] == (tmp_path / "a.zip",)
+    report = SimpleNamespace(to_dict=lambda: {"clips": 4, "copies": 1})
+    module("frcore.data.fetch", fetch_benchmark=store)
+    module("frcore.data.check", check_store=report)
+    module("frcore.data.store", open_store=store)
+    assert run("data", "fetch", "nw_ucla", "--url", "http://127.0.0.1/x").exit_code == 0
+    result = run("data", "check", "nw_ucla", "--json", "--protocol", "X-View")
+    assert json.loads(result.stdout) == {"clips": 4, "copies": 1}
+    assert calls[-3][0] == "fetch_benchmark" and calls[-3][2] == {"url": "http://127.0.0.1/x"}
+    assert calls[-1] == ("check_store", (store,), {"protocol": "X-View"})
+
+
+def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "store.json").write_text("{")
+    result = run("data", "list")
+    assert result.exit_code == 0, result.output
+    lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
+    assert "absent" in lines["nw_ucla"] and "made on first use" in lines["synthetic"]
+    assert "unreadable" in lines["mine"]
+
+
+def test_recipes_are_listed_with_a_line_each():
+    result = run("recipes")
+    assert result.exit_code == 0 and "synthetic_tiny_frhead" in result.stdout
+
+
+def test_the_demo_compares_groups_by_the_true_class():
+    a = predictions([1, 1, 2, 2])  # write -> type, type, <b>, sit -> <b>
+    b = predictions([0, 0, 2, 3])  # fixes write and sit, breaks type
+    rows = {row[0]: row[1:] for row in demo.compare_predictions(a, b, [(0, 1)])}
+    assert rows["accuracy, % (4 clips)"] == ("50.0", "75.0", "+25.0")
+    assert rows["look-alike classes, % (2 clips)"] == ("50.0", "50.0", "+0.0")
+    assert rows["other classes, % (2 clips)"] == ("50.0", "100.0", "+50.0")
+    assert rows["errors that stay in their group, %"] == ("50.0", "100.0", "+50.0")
+    assert rows["clips only this model gets right"] == ("1", "2", "+1")
+
+
+def test_a_perfect_model_and_no_planted_group_divide_by_nothing():
+    a = predictions([0, 1, 2, 3])
+    rows = {row[0]: row[1:] for row in demo.compare_predictions(a, a, [])}
+    assert rows["look-alike classes, % (0 clips)"] == ("-", "-", "-")
+    assert rows["errors that stay in their group, %"] == ("-", "-", "-")
+    assert "0 clips fixed, 0 broken: not distinguishable" in demo.verdict(a.correct, a.correct)
+
+
+def test_the_verdict_is_the_exact_mcnemar_test_whichever_way_it_comes_out():
+    def text(fixed, broken):
+        a = np.array([False] * fixed + [True] * broken)
+        return demo.verdict(a, ~a)
+
+    assert "12 clips fixed, 9 broken: not distinguishable from chance, p = 0.66" in text(12, 9)
+    # two-sided: 2 * (1 + 10) / 2**10 = 0.021
+    assert "9 clips fixed, 1 broken: the model with FR Head is better, p = 0.02" in text(9, 1)
+    assert "the model without FR Head is better, p = 0.02" in text(1, 9)
+
+
+class DemoRun(FakeRun):
+    def __init__(self, path, epochs=2, state="finished"):
+        super().__init__(path, state)
+        self.metrics = pd.DataFrame({"epoch": range(1, epochs + 1), "seconds": [1.5] * epochs})
+
+
+def test_the_demo_prints_a_comparison_and_says_what_it_reused(module, tmp_path, monkeypatch):
+    paths = [tmp_path / recipe for recipe in demo.RECIPES]
+    paths[0].mkdir()
+    (paths[0] / "metrics.csv").write_text("epoch,seconds\n1,1.5\n2,1.5\n")
+    trained = types.ModuleType("frcore.train")
+    trained.fit = lambda recipe, *, out: DemoRun(out)
+    monkeypatch.setitem(sys.modules, "frcore.train", trained)
+    module("frcore.inference", predict=predictions([0, 0, 2, 3], metadata={"benchmark": "x"}))
+    record = SimpleNamespace(confusable=((0, 1),))
+    module("frcore.data.benchmarks", get_benchmark=record)
+    result = run("demo", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "synthetic_tiny: finished earlier" in result.stdout.replace("\n", " ")
+    assert "synthetic_tiny_frhead: trained 2 epochs" in result.stdout
+    assert "look-alike classes" in result.stdout and "p = 1.00" in result.stdout
+    assert "make lab" in result.stdout
+
+
+def test_an_interrupted_demo_exits_130(tmp_path, monkeypatch):
+    trained = types.ModuleType("frcore.train")
+    trained.fit = lambda recipe, *, out: DemoRun(out, state="interrupted")
+    monkeypatch.setitem(sys.modules, "frcore.train", trained)
+    assert run("demo", "--out", tmp_path).exit_code == 130
