@@ -13,6 +13,7 @@ from frcore.shapes import check_shape
 
 Repair = Literal["interpolate", "drop"]
 SPLITS = ("train", "val", "test", "")
+STORED_AXES = "T M V C"
 SHOWN = 10  # offenders listed in an error or a notice
 
 
@@ -23,9 +24,10 @@ class ClipRecord:
     Args:
         sample_id: the key of the clip everywhere; unique in its store.
         label: 0..K-1.
-        data: (T, V, C) or (T, M, V, C), in the source's own units.
+        data: (T, V, C), or (T, M, V, C) in the order of `axes`, in the source's own units.
         splits: protocol -> "train", "val", "test" or "" (not used, as is a missing protocol).
         extra: what the benchmark knows besides (subject, camera, ...): the same keys in every clip.
+        axes: the order of a 4-D array's axes, e.g. "T V C M".
     """
 
     sample_id: str
@@ -33,6 +35,7 @@ class ClipRecord:
     data: np.ndarray
     splits: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
+    axes: str = STORED_AXES
 
 
 @dataclass
@@ -98,9 +101,12 @@ def tidy_clip(
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} has type {array.dtype}; expected numbers (float32).")
     sizes = {"V": benchmark.skeleton.num_joints, "C": benchmark.channels}
-    check_shape(array, "T V C" if array.ndim == 3 else "T M V C", name=name, **sizes)
+    check_shape(array, "T V C" if array.ndim == 3 else record.axes, name=name, **sizes)
+    if array.ndim == 4:
+        array = array.transpose([record.axes.split().index(a) for a in STORED_AXES.split()])
     with np.errstate(over="ignore"):
-        data = array.astype(np.float32)  # a copy: mending must not change the caller's array
+        # A copy: mending must not change the caller's array.
+        data = array.astype(np.float32, order="C")
     if data.ndim == 3:
         data = data[:, None]  # (T, 1, V, C)
     if 0 in data.shape:

@@ -235,7 +235,7 @@ def _kind(column: pd.Series) -> str:
 
 def _refuse_foreign_folder(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UserError(f"{path} exists and is not a folder; a store cannot replace it.")
+        raise UserError(f"{path} is a link or no folder; a store cannot replace it.")
     if path.is_dir() and any(path.iterdir()) and not (path / RECORD).is_file():
         raise UserError(
             f"{path} holds other files and no store; move them away or use another name."
