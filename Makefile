@@ -1,0 +1,57 @@
+# make demo | test | test-slow | lab   Each sets up .venv first, when it is missing or out of date.
+# Needs Python 3.11 or newer, pip, git and make. Another Python: make setup PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+# Several processes with one thread each are faster and steadier than one process with several.
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lab format clean
+
+help:
+	@echo "make demo       train with and without FR Head on the embedded data, compare"
+	@echo "make test       the fast tests"
+	@echo "make test-slow  browser, faults, notebooks at length"
+	@echo "make lab        JupyterLab at notebooks/02_train_fr_head.ipynb"
+	@echo "make setup      only the environment, in $(VENV)"
+	@echo "make format     format and lint the code"
+	@echo "make clean      remove caches and builds (keeps $(VENV), data/ and runs/)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, '$(PYTHON)' is not: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(STAMP)
+	$(PY) -m frcore demo
+
+test: $(STAMP)
+	$(PYTEST) -m "not slow and not browser"
+
+# Chromium comes by apt only on a build machine; elsewhere the browser tests skip and say so.
+test-slow: $(STAMP)
+	@if [ -n "$${CI:-}" ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null \
+	    && [ "$$(id -u)" = 0 ]; then \
+	  { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } \
+	    || echo "Chromium could not be installed: the browser tests will skip."; fi
+	$(PYTEST) -m "slow or browser"
+
+lab: $(STAMP)
+	$(VENV)/bin/jupyter lab --ip 127.0.0.1 notebooks/02_train_fr_head.ipynb
+
+format: $(STAMP)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find frcore frviz tests -name __pycache__ -type d -prune -exec rm -rf {} +
