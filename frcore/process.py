@@ -52,9 +52,13 @@ class ProcessLock:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
+            with contextlib.suppress(OSError):
+                mine = os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+                self._file.close()  # first: Windows deletes no open file
+                if mine:  # not if someone deleted it and another process made its own
+                    self.path.unlink()
             self._file.close()
             self._file = None
-            self.path.unlink(missing_ok=True)
 
 
 def lock_is_live(path: Path) -> bool:
@@ -140,12 +144,12 @@ def _alive(owner: dict[str, Any]) -> bool:
         return pid == os.getpid()  # _remove_stale asks the file system instead
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except (PermissionError, OverflowError):
-        pass
-    start = _process_start(pid)
-    return start != "dead" and owner.get("process_start") in (None, start)
+    except PermissionError:
+        pass  # another user's
+    start, recorded = _process_start(pid), owner.get("process_start")
+    return start != "dead" and (start is None or recorded in (None, start))
 
 
 def _process_start(pid: int) -> str | None:
@@ -180,6 +184,11 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
+
+    @property
+    def exit_code(self) -> int:
+        """What a process stopped by this signal exits with: 143 for SIGTERM, 130 for SIGINT."""
+        return 128 + self.signal if self.signal is not None else 0
 
     def _handle(self, number: int, frame: Any) -> None:
         if not self.requested:

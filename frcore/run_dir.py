@@ -85,7 +85,7 @@ class RunDir:
     def __enter__(self) -> Self:
         with write_errors(self.path, 0):
             self.path.mkdir(parents=True, exist_ok=True)
-        write_temp(self.path / "writable", b"?").unlink()
+        write_temp(self.path / "writable", b"?").unlink(missing_ok=True)
         self._lock.__enter__()
         for temp in clean_temps(self.path):
             log.info("Removed %s, left by a killed process.", temp)
@@ -239,7 +239,8 @@ class Run:
         lines = whole_lines(self.path / _METRICS)
         if not lines:
             return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
-        return pd.read_csv(io.StringIO("".join(lines)), float_precision="round_trip")
+        cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
+        return cells.apply(_numbers)
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -317,6 +318,17 @@ class Run:
 
 def _is_unused(path: Path) -> bool:
     return all(is_temp(p) or p.name == _LOCK for p in path.iterdir())
+
+
+def _numbers(cells: pd.Series) -> pd.Series:
+    """A column of text as integers or floats; an empty cell is NaN."""
+    # Python's own float is exact; the default of pandas was not before version 3.
+    for kind in (int, lambda cell: float(cell or "nan")):
+        try:
+            return pd.Series([kind(cell) for cell in cells], index=cells.index)
+        except ValueError:
+            continue
+    return cells
 
 
 def _accuracy(metrics: pd.DataFrame, select: str) -> str:

@@ -1,0 +1,391 @@
+"""Run directories: locks, logs cut back to a checkpoint, signals, and what a reader sees."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import frcore.process
+from frcore.errors import UserError
+from frcore.files import WriteError
+from frcore.run_dir import LockedError, Run, RunDir, StopRequest, choose_run_dir
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+CONFIG = {"model": {"backbone": "ctrgcn_tiny"}, "head": {"levels": [1]}, "train": {"epochs": 40}}
+
+
+def start(code: str, *args: object) -> subprocess.Popen:
+    """A Python process that has printed its first line."""
+    command = [sys.executable, "-c", code, *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process.first_line = process.stdout.readline().strip()
+    return process
+
+
+HOLD = """
+import sys, time
+from frcore.run_dir import RunDir
+with RunDir(sys.argv[1]) as run_dir:
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def make_run(path: Path, config: dict = CONFIG, rows: tuple[dict, ...] = ()) -> Run:
+    with RunDir(path) as run_dir:
+        run_dir.write_config(config, config_hash="abc")
+        for row in rows:
+            run_dir.append_metrics(row)
+    return Run.open(path)
+
+
+# --- lock (FAULTS 24) ---------------------------------------------------------------------------
+
+
+@POSIX
+def test_a_second_process_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path, caplog):
+    holder = start(HOLD, tmp_path / "run")
+    try:
+        with pytest.raises(LockedError) as error, RunDir(tmp_path / "run"):
+            pass
+        lock = tmp_path / "run" / "run.lock"
+        for text in (str(holder.pid), socket.gethostname(), str(lock)):
+            assert text in str(error.value)
+        assert lock.exists()
+    finally:
+        holder.kill()  # not yet reaped: a zombie is dead, too
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{holder.pid}/stat").exists() and time.monotonic() < deadline:
+        if " Z " in Path(f"/proc/{holder.pid}/stat").read_text():
+            break
+    if not Path("/proc").exists():
+        holder.wait()
+    with caplog.at_level(logging.WARNING), RunDir(tmp_path / "run"):
+        assert str(holder.pid) in caplog.text and "Taking over" in caplog.text
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not lock.exists()
+    holder.communicate()
+
+
+def test_this_process_cannot_open_a_directory_twice(tmp_path):
+    with RunDir(tmp_path), pytest.raises(LockedError, match=str(os.getpid())), RunDir(tmp_path):
+        pass
+    with RunDir(tmp_path):
+        pass  # released, also by the failure
+
+
+def test_leaving_does_not_delete_the_lock_of_someone_else(tmp_path):
+    lock = tmp_path / "run.lock"
+    with RunDir(tmp_path):
+        lock.rename(tmp_path / "moved")  # a user's "rm", then another process starts
+        lock.write_text("{}")
+    assert lock.exists()
+
+
+def test_a_pid_that_is_used_again_does_not_keep_a_stale_lock(tmp_path):
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "process_start": "boot/1"}
+    (tmp_path / "run.lock").write_text(json.dumps(owner))
+    if frcore.process._process_start(os.getpid()) is None:
+        pytest.skip("no /proc: process start times are unknown here")
+    with RunDir(tmp_path):
+        pass
+
+
+def test_a_lock_of_another_host_is_kept_and_the_file_to_delete_is_named(tmp_path):
+    lock = tmp_path / "run.lock"
+    lock.write_text(json.dumps({"pid": 2**22 + 1, "host": "elsewhere"}))
+    with pytest.raises(LockedError) as error, RunDir(tmp_path):
+        pass
+    assert "elsewhere" in str(error.value) and f"delete {lock}" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", '{"pid": "x"}', '{"pid": 1e300}'])
+def test_a_lock_that_was_never_finished_is_taken_over(tmp_path, content):
+    (tmp_path / "run.lock").write_text(content)
+    with RunDir(tmp_path):
+        pass
+
+
+@POSIX
+def test_of_many_processes_that_find_a_stale_lock_one_wins(tmp_path):
+    stale = tmp_path / "run.lock"
+    stale.write_text(json.dumps({"pid": 2**30, "host": socket.gethostname()}))
+    code = """
+import sys, time
+from pathlib import Path
+from frcore.process import LockedError, ProcessLock
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with ProcessLock(Path(sys.argv[1]) / "run.lock"):
+        print("won", flush=True)
+        time.sleep(1)
+except LockedError:
+    print("lost")
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    children = [subprocess.Popen(command, text=True, **pipes) for _ in range(3)]
+    assert [child.stdout.readline() for child in children] == 3 * ["ready\n"]
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    said = sorted(child.communicate()[0].strip() for child in children)
+    assert said == ["lost", "lost", "won"]
+
+
+# --- directory (FAULTS 4) -----------------------------------------------------------------------
+
+
+def test_a_directory_that_cannot_be_written_is_named_at_once(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(WriteError, match="file"), RunDir(path):
+            pass
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WriteError, match=r"run.*Permission denied"), RunDir(tmp_path / "run"):
+        pass
+
+
+def test_temporary_files_of_killed_writers_are_cleaned_and_no_others(tmp_path):
+    ours, others = tmp_path / ".last.safetensors.12ab34cd.frtmp", tmp_path / ".notes.tmp"
+    for path in (ours, others):
+        path.write_text("x")
+    with RunDir(tmp_path):
+        assert not ours.exists() and others.exists()
+
+
+def test_the_same_configuration_resumes_and_another_gets_a_numbered_directory(tmp_path, caplog):
+    out = tmp_path / "runs" / "x"
+    assert choose_run_dir(out, "abc") == (out, False)
+    make_run(out)
+    assert choose_run_dir(out, "abc") == (out, True)
+    with caplog.at_level(logging.WARNING):
+        assert choose_run_dir(out, "other") == (out.with_name("x-2"), False)
+    assert "x-2" in caplog.text
+    with RunDir(out.with_name("x-2")) as run_dir:
+        assert choose_run_dir(out, "other") == (out.with_name("x-2"), False)  # nothing in it yet
+        run_dir.write_config(CONFIG, config_hash="other")
+    assert choose_run_dir(out, "other") == (out.with_name("x-2"), True)
+    assert choose_run_dir(out, "third") == (out.with_name("x-3"), False)
+    out.with_name("x-3").mkdir()
+    (out.with_name("x-3") / "thesis.txt").write_text("not ours")
+    assert choose_run_dir(out, "third") == (out.with_name("x-4"), False)
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+def test_metrics_reload_bit_equal(tmp_path):
+    values = [0.1 + 0.2, 1e-308, 1 / 3, float("inf"), np.float32(0.1), np.float64(2 / 3)]
+    rows = [{"epoch": i + 1, "loss": v, "test_acc": None} for i, v in enumerate(values)]
+    metrics = make_run(tmp_path, rows=tuple(rows)).metrics
+    assert metrics["loss"].tolist() == [float(v) for v in values]
+    assert metrics["epoch"].tolist() == [1, 2, 3, 4, 5, 6] and metrics["test_acc"].isna().all()
+
+
+def test_a_row_may_leave_columns_empty_but_not_add_any(tmp_path):
+    with RunDir(tmp_path) as run_dir:
+        run_dir.append_metrics({"epoch": 1, "loss": 2.0, "test_acc": 0.5})
+        run_dir.append_metrics({"test_acc": 0.75, "epoch": 2})
+        with pytest.raises(UserError, match=r"val_acc"):
+            run_dir.append_metrics({"epoch": 3, "val_acc": 1.0})
+        with pytest.raises(UserError, match="epoch"):
+            run_dir.append_metrics({"loss": 1.0})
+    text = (tmp_path / "metrics.csv").read_text()
+    assert text == "epoch,loss,test_acc\n1,2.0,0.5\n2,,0.75\n"
+
+
+def test_logs_are_cut_back_to_an_epoch_and_grow_to_the_same_bytes(tmp_path):
+    def add(run_dir, epoch):
+        run_dir.append_metrics({"epoch": epoch, "loss": 1 / epoch})
+        arrays = {"train_predicted": np.arange(4) % epoch, "mean": np.float32(epoch)}
+        ids = {"sample_ids": np.array(["a", "b", "c"])}  # as long as there are epochs, yet not cut
+        run_dir.append_arrays("history", epoch, arrays, fixed=ids)
+
+    names = ("metrics.csv", "history.npz")
+    with RunDir(tmp_path) as run_dir:
+        for epoch in (1, 2, 3):
+            add(run_dir, epoch)
+        before = {name: (tmp_path / name).read_bytes() for name in names}
+        with (tmp_path / "metrics.csv").open("a") as file:
+            file.write("4,0.")  # half a row
+        run_dir.truncate(1)
+        history = Run(tmp_path).history
+        assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1.0\n"
+        assert history["epoch"].tolist() == [1] and history["train_predicted"].shape == (1, 4)
+        assert history["sample_ids"].tolist() == ["a", "b", "c"]
+        for epoch in (2, 3):
+            add(run_dir, epoch)
+        history = Run(tmp_path).history
+        assert history["mean"].tolist() == [1, 2, 3] and history["mean"].dtype == np.float32
+        assert history["train_predicted"].tolist() == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 2, 0]]
+        after = {name: (tmp_path / name).read_bytes() for name in names}
+        assert after["metrics.csv"] == before["metrics.csv"]
+        run_dir.truncate(0)
+        assert Run(tmp_path).metrics.empty and len(Run(tmp_path).history["epoch"]) == 0
+        add(run_dir, 1)
+        assert Run(tmp_path).history["epoch"].tolist() == [1]
+
+
+def test_a_half_written_row_is_never_read(tmp_path):
+    run = make_run(tmp_path, rows=({"epoch": 1, "loss": 1.5},))
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("2,0.12")
+    assert run.metrics.to_dict("list") == {"epoch": [1], "loss": [1.5]}
+
+
+def test_arrays_that_would_need_pickle_are_neither_written_nor_read(tmp_path):
+    with RunDir(tmp_path) as run_dir:
+        with pytest.raises(UserError, match="names"):
+            run_dir.save_arrays("history", {"names": np.array([{}, None])})
+        np.savez(tmp_path / "history.npz", names=np.array([{}, None]))
+        with pytest.raises(UserError, match=r"history\.npz"):
+            run_dir.load_arrays("history")
+        (tmp_path / "history.npz").write_bytes(b"PK\x03\x04 cut")
+        with pytest.raises(UserError, match=r"history\.npz"):
+            run_dir.load_arrays("history")
+        assert run_dir.load_arrays("calibration") == {}
+
+
+def test_an_epoch_of_another_shape_is_refused(tmp_path):
+    with RunDir(tmp_path) as run_dir:
+        run_dir.append_arrays("calibration", 1, {"size": np.zeros(3)})
+        with pytest.raises(UserError, match=r"epoch 2 brings.*4"):
+            run_dir.append_arrays("calibration", 2, {"size": np.zeros(4)})
+
+
+# --- readers ------------------------------------------------------------------------------------
+
+
+def test_state_follows_the_life_of_a_run(tmp_path):
+    with RunDir(tmp_path) as run_dir:
+        run_dir.write_config(CONFIG, config_hash="abc", device="cpu", threads=2)
+        assert Run.open(tmp_path).state == "running"
+    run = Run.open(tmp_path)
+    assert run.state == "interrupted" and run.config == CONFIG
+    assert run.environment["threads"] == 2 and run.environment["versions"]["numpy"]
+    with RunDir(tmp_path) as run_dir:
+        run_dir.finish(40)
+    assert run.state == "finished"
+    assert json.loads((tmp_path / "state.json").read_text()) == {"state": "finished", "epoch": 40}
+
+
+def test_a_run_introduces_itself_in_one_line_and_a_small_table(tmp_path):
+    rows = ({"epoch": 39, "test_acc": 0.9}, {"epoch": 40, "test_acc": 0.8119})
+    run = make_run(tmp_path / "x", rows=rows)
+    text = f"Run('{tmp_path / 'x'}', ctrgcn_tiny+fr, interrupted, epoch 40/40, test 81.2 %)"
+    assert repr(run) == text
+    assert "<td>ctrgcn_tiny+fr</td>" in run._repr_html_()
+    best = CONFIG | {"head": None, "train": {"epochs": 40, "select": "test_best"}}
+    run = make_run(tmp_path / "y", best, rows)
+    assert repr(run).endswith("ctrgcn_tiny, interrupted, epoch 40/40, test 90.0 % (test_best))")
+
+
+def test_names_in_the_table_are_inert(tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+    run = make_run(tmp_path / "x", {"model": {"backbone": evil}})
+    assert evil not in run._repr_html_() and "&lt;img" in run._repr_html_()
+    assert "epoch 0/?" in repr(run)
+
+
+def test_the_selected_checkpoint_is_the_best_one_only_if_the_run_selects_by_accuracy(tmp_path):
+    run = make_run(tmp_path / "x")
+    with pytest.raises(UserError, match="none"):
+        run.checkpoint()
+    for name in ("last", "best"):
+        (run.path / f"{name}.safetensors").touch()
+    assert run.checkpoint() == run.checkpoint("last") == run.path / "last.safetensors"
+    with pytest.raises(UserError, match=r"previous.*Available: last, best"):
+        run.checkpoint("previous")
+    with pytest.raises(UserError, match="Did you mean 'best'"):
+        run.checkpoint("bset")
+    best = make_run(tmp_path / "y", CONFIG | {"train": {"select": "val_best"}})
+    (best.path / "previous.safetensors").touch()
+    assert best.checkpoint().name == "previous.safetensors"  # killed between two renames
+    (best.path / "best.safetensors").touch()
+    assert best.checkpoint().name == "best.safetensors"
+
+
+def test_a_directory_without_a_run_is_an_error_that_names_runs_nearby(tmp_path):
+    make_run(tmp_path / "runs" / "a")
+    for path in (tmp_path / "runs", tmp_path / "runs" / "b"):
+        with pytest.raises(UserError, match=r"No run in.*runs/a"):
+            Run.open(path)
+
+
+def test_a_run_without_rows_has_an_empty_table(tmp_path):
+    metrics = make_run(tmp_path).metrics
+    assert isinstance(metrics, pd.DataFrame) and metrics.empty and "epoch" in metrics
+
+
+# --- signals (FAULTS 7) -------------------------------------------------------------------------
+
+LOOP = """
+import time
+from frcore.run_dir import StopRequest
+with StopRequest() as stop:
+    print("ready", flush=True)
+    for _ in range(1200):
+        time.sleep(0.05)
+        if stop.requested and {leave}:
+            break
+print(stop.signal.name, stop.exit_code)
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_the_first_signal_lets_the_step_end(name, code):
+    process = start(LOOP.format(leave="True"))
+    process.send_signal(signal.Signals[name])
+    assert process.communicate(timeout=10)[0].split() == [name, str(code)]
+    assert process.returncode == 0
+
+
+@POSIX
+def test_a_second_sigterm_exits_at_once_with_143():
+    process = start(LOOP.format(leave="False"))
+    process.terminate()
+    time.sleep(0.2)  # two pending signals of a kind would be delivered as one
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+
+
+@POSIX
+def test_a_second_interrupt_raises_and_the_old_handlers_come_back():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested and stop.signal == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_outside_the_main_thread_nothing_is_installed():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with StopRequest() as stop:
+            seen.append((stop.requested, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
