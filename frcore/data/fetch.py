@@ -106,15 +106,27 @@ def content_digest(source: Source) -> str:
     return digest.hexdigest()
 
 
-class _Bar(tqdm):
-    """A progress bar that breaks off what is far too large to be the file."""
+class _Progress:
+    """What pooch asks of a progress bar; breaks off what is far too large to be the file."""
 
-    max_bytes = 0
+    total = 0  # set by pooch; 0: the server does not say
 
-    def update(self, n: float | None = 1) -> bool | None:
-        if self.n + n > self.max_bytes:
+    def __init__(self, name: str, max_bytes: int) -> None:
+        self.bar = tqdm(desc=f"download {name}", unit="B", unit_scale=True)
+        self.max_bytes = max_bytes
+
+    def update(self, count: int) -> None:
+        self.bar.total = self.total or None
+        if self.bar.n + count > self.max_bytes:
             raise ValueError(f"it is larger than {self.max_bytes // MB} MB")
-        return super().update(n)
+        self.bar.update(count)
+
+    def reset(self) -> None:
+        if self.total:
+            self.bar.reset()
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 def _download(url: str, path: Path, expected: Download) -> Path:
@@ -124,17 +136,16 @@ def _download(url: str, path: Path, expected: Download) -> Path:
     if not url.startswith(("https://", "http://")):
         raise FetchError(f"'{url}' is not an http(s) address; for a file use --source.")
     pooch.get_logger().setLevel(logging.WARNING)  # it advises to pin a hash; ours is of the content
-    bar = _Bar(unit="B", unit_scale=True, desc=f"download {_file_name(url)}")
-    bar.max_bytes = expected.max_bytes
+    progress = _Progress(_file_name(url), expected.max_bytes)
     try:
-        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=60)
+        downloader = pooch.HTTPDownloader(progressbar=progress, timeout=60)
         pooch.retrieve(url, None, path.name, path.parent, downloader=downloader)
     except PermissionError:
         raise
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise _failed(url, f"failed: {error}", expected) from error
     finally:
-        bar.close()
+        progress.close()
     return path
 
 

@@ -1,0 +1,75 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from frcore.data.benchmarks import NW_UCLA, Benchmark, get_benchmark, list_benchmarks
+from frcore.errors import UserError
+
+
+def make(**fields):
+    defaults = {
+        "name": "toy",
+        "skeleton": "coco17",
+        "class_names": ("a", "b"),
+        "num_persons": 1,
+        "num_frames": 8,
+        "protocols": ("default",),
+    }
+    return Benchmark(**(defaults | fields))
+
+
+def test_nw_ucla_is_as_published():
+    assert (NW_UCLA.num_classes, NW_UCLA.skeleton.num_joints, NW_UCLA.num_persons) == (10, 20, 1)
+    assert NW_UCLA.num_frames == 52 and NW_UCLA.channels == 3 and NW_UCLA.protocols == ("xview",)
+    assert NW_UCLA.class_names[1:3] == ("pick up with two hands", "drop trash")
+    assert NW_UCLA.ensemble_weights == {"xview": (0.6, 0.6, 0.4, 0.4)}
+
+
+def test_every_listed_benchmark_has_a_record_of_its_name():
+    assert "nw_ucla" in list_benchmarks() and "synthetic" in list_benchmarks()
+    for name in list_benchmarks():
+        assert get_benchmark(name).name == name
+
+
+def test_unknown_benchmark_names_the_nearest():
+    with pytest.raises(UserError, match="Unknown benchmark 'nw-ucla'. Did you mean 'nw_ucla'?"):
+        get_benchmark("nw-ucla")
+
+
+def test_record_survives_json():
+    record = make(confusable=((0, 1),), ensemble_weights={"default": (1, 2, 1, 1)}, channels=2)
+    again = Benchmark.from_dict(json.loads(json.dumps(record.to_dict())))
+    assert again == record
+    assert Benchmark.from_dict(NW_UCLA.to_dict()) == NW_UCLA
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"name": "../x"}, r"'\.\./x'"),
+        ({"name": ""}, "benchmark name"),
+        ({"class_names": ()}, "no classes"),
+        ({"protocols": ()}, "no protocol"),
+        ({"protocols": ("a,b",)}, "'a,b'"),
+        ({"num_persons": 0}, "num_persons .* 0"),
+        ({"num_frames": 1.5}, "num_frames .* 1.5"),
+        ({"channels": 4}, "channels .* 4"),
+        ({"confusable": ((0, 2),)}, r"\[2\]; expected labels in 0..1"),
+        ({"skeleton": "ntu24"}, "Did you mean 'ntu25'"),
+    ],
+)
+def test_wrong_fields_are_named_with_their_value(fields, named):
+    with pytest.raises(UserError, match=named):
+        make(**fields)
+
+
+def test_data_package_is_lazy_and_needs_no_torch():
+    code = (
+        "import sys, frcore.data as d; assert 'pandas' not in sys.modules; "
+        "[getattr(d, name) for name in d.__all__]; assert 'torch' not in sys.modules; "
+        "assert set(d.__all__) <= set(dir(d)); d.nothing"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.splitlines()[-1].startswith("AttributeError"), result.stderr

@@ -1,0 +1,344 @@
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from frcore.data.benchmarks import Benchmark
+from frcore.data.clips import ClipRecord, content_hash
+from frcore.data.store import (
+    Store,
+    StoreError,
+    StoreNotFound,
+    data_root,
+    open_store,
+    write_store,
+)
+from frcore.errors import UserError
+from frcore.skeleton import Skeleton
+
+STICK = Skeleton("stick", ("hip", "neck", "head", "hand"), ((1, 0), (2, 1), (3, 1)))
+TOY = Benchmark("toy", STICK, ("wave", "bow"), 2, 8, ("xsub", "xset"))
+V, C = 4, 3
+
+
+def walk(frames, seed=0, persons=None):
+    shape = (frames, V, C) if persons is None else (frames, persons, V, C)
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def record(name, *, label=0, data=None, split="train", **fields):
+    data = walk(4, seed=len(name)) if data is None else data
+    return ClipRecord(name, label, data, {"xsub": split}, **fields)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """Two training subjects and a test subject; "d" has the content of "a", "c" that of nothing."""
+    same = walk(5, seed=9)
+    clips = [
+        record("a", data=same, extra={"subject": 1}),
+        record("b", data=walk(3, seed=1), label=1, extra={"subject": 2}),
+        record("c", data=walk(2, seed=2), split="test", extra={"subject": 3}),
+        record("d", data=same, split="test", extra={"subject": 3}),
+        record("e", data=walk(1, seed=3), split="", extra={"subject": 3}),
+    ]
+    return write_store(tmp_path / "toy", TOY, clips, preset="raw")
+
+
+# --- what goes in comes out -------------------------------------------------------------------
+
+
+@given(
+    clips=st.lists(
+        st.tuples(st.integers(1, 300), st.sampled_from([None, 1, 2]), st.integers(0, 1)),
+        min_size=1,
+        max_size=8,
+    )
+)
+@hypothesis_settings(max_examples=30)
+def test_any_clips_come_back_bit_equal(clips):
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = [walk(t, seed=i, persons=m) for i, (t, m, _) in enumerate(clips)]
+        records = [
+            record(f"{i:04}", data=array, label=label)
+            for i, (array, (_, _, label)) in enumerate(zip(arrays, clips, strict=True))
+        ]
+        store = write_store(Path(folder) / "toy", TOY, records)
+        assert len(store) == len(clips)
+        assert store.frames.size == sum(array.size for array in arrays)
+        for i, array in enumerate(arrays):
+            stored = store.clip(f"{i:04}")
+            expected = array if array.ndim == 4 else array[:, None]
+            assert stored.dtype == np.float32 and stored.shape == expected.shape
+            assert stored.tobytes() == expected.tobytes()
+            assert store.samples.content_hash[i] == content_hash(expected)
+        assert store.samples.label.tolist() == [label for *_, label in clips]
+
+
+def test_columns_keep_their_types_on_reload(tmp_path):
+    extra = {"subject": 7, "setup": "003", "height": 1.5}
+    clips = [record("0001", extra=extra), record("NA", extra=extra), record('x,"y"', extra=extra)]
+    samples = open_store(write_store(tmp_path / "toy", TOY, clips).path).samples
+    assert samples.sample_id.tolist() == ["0001", "NA", 'x,"y"']
+    assert samples.setup.tolist() == ["003"] * 3 and samples.subject.dtype == np.int64
+    assert samples.height.tolist() == [1.5] * 3 and samples.split_xset.tolist() == [""] * 3
+    assert all(isinstance(h, str) and len(h) == 32 for h in samples.content_hash)
+
+
+def test_content_hash_is_of_shape_and_float32_values():
+    clip = walk(4, persons=1)
+    assert content_hash(clip) == content_hash(clip.astype(np.float64))
+    assert content_hash(clip) == content_hash(np.asfortranarray(clip))
+    assert content_hash(clip) != content_hash(clip.reshape(2, 2, V, C))
+    changed = clip.copy()
+    changed[0, 0, 0, 0] = np.nextafter(changed[0, 0, 0, 0], np.float32(9))
+    assert content_hash(clip) != content_hash(changed)
+
+
+def test_clips_are_read_only_views(store):
+    clip = store.clip("a")
+    assert clip.shape == (5, 1, V, C) and np.shares_memory(clip, store.frames)
+    with pytest.raises(ValueError):
+        clip[0] = 0
+    with pytest.raises(UserError, match="No sample 'aa'"):
+        store.clip("aa")
+
+
+def test_fingerprint_ignores_order_and_sees_every_change(tmp_path):
+    def fingerprint(clips, benchmark=TOY):
+        return write_store(tmp_path / "toy", benchmark, clips).fingerprint
+
+    a, b = record("a", data=walk(4, 1)), record("b", data=walk(4, 2), label=1)
+    base = fingerprint([a, b])
+    assert len(base) == 64 and fingerprint([b, a]) == base
+    other_body = Benchmark(
+        "toy", Skeleton("s", "abcd", ((1, 0), (2, 0), (3, 0))), "ab", 2, 8, TOY.protocols
+    )
+    changed = [
+        fingerprint([a, record("b", data=walk(4, 2))]),
+        fingerprint([a, record("b", data=walk(4, 3), label=1)]),
+        fingerprint([a, record("b", data=walk(4, 2), label=1, split="test")]),
+        fingerprint([a, record("c", data=walk(4, 2), label=1)]),
+        fingerprint([a]),
+        fingerprint([a, b], other_body),
+    ]
+    assert len({base, *changed}) == 7
+
+
+# --- splits and copies --------------------------------------------------------------------------
+
+
+def test_split_gives_rows_in_store_order_with_their_positions(store):
+    assert store.split("train").sample_id.tolist() == ["a", "b"]
+    assert store.split("test").index.tolist() == [2, 3]
+    assert store.split("all").sample_id.tolist() == ["a", "b", "c", "d"]
+    assert len(store.split("val")) == 0 and len(store.split("train", protocol="xset")) == 0
+
+
+def test_val_subjects_are_held_out_of_training_only(store):
+    options = {"val_subjects": [2]}
+    assert store.split("val", **options).sample_id.tolist() == ["b"]
+    assert store.split("train", **options).sample_id.tolist() == ["a"]
+    assert store.split("test", **options).sample_id.tolist() == ["c", "d"]
+    assert store.split("val", val_subjects=["2"]).index.tolist() == [1]
+    with pytest.raises(UserError, match=r"\[3\] have no training clips.*Training subjects: 1, 2"):
+        store.split("val", val_subjects=[3])
+
+
+def test_val_subjects_need_a_subject_column(tmp_path):
+    store = write_store(tmp_path / "toy", TOY, [record("a")])
+    with pytest.raises(UserError, match="no such column"):
+        store.split("val", val_subjects=[1])
+
+
+def test_copies_are_test_clips_with_training_content(store):
+    assert store.copies().tolist() == [False, False, False, True, False]
+    assert not store.copies("xset").any()
+
+
+def test_dropping_duplicates_takes_them_from_training_and_never_from_test(store):
+    assert store.split("train", duplicates="drop").sample_id.tolist() == ["b"]
+    assert store.split("test", duplicates="drop").sample_id.tolist() == ["c", "d"]
+    held = store.split("val", val_subjects=[1], duplicates="drop")
+    assert len(held) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"split": "tests"}, "'tests'. Did you mean 'test'"),
+        ({"split": "test", "protocol": "xsubject"}, "Did you mean 'xsub'"),
+        ({"split": "test", "duplicates": "dropp"}, "Did you mean 'drop'"),
+    ],
+)
+def test_unknown_words_name_the_choices(store, options, named):
+    with pytest.raises(UserError, match=named):
+        store.split(**options)
+
+
+def test_store_introduces_itself_in_one_line(store):
+    assert repr(store) == "Store('toy', 5 clips, 2 classes, xsub: 2 train, 2 test)"
+
+
+# --- files ---
+
+
+def test_every_truncation_or_extension_is_refused_by_file_name(store):
+    for name in ("clips.npy", "samples.csv", "store.json"):
+        path = store.path / name
+        content = path.read_bytes()
+        for cut in range(0, len(content), max(1, len(content) // 20)):
+            path.write_bytes(content[:cut])
+            with pytest.raises(UserError, match=name):
+                open_store(store.path)
+        path.write_bytes(content + b"x")
+        with pytest.raises(StoreError, match=name):
+            open_store(store.path)
+        path.write_bytes(content)
+    assert len(open_store(store.path)) == 5
+
+
+def _with_sha(path, table):
+    """Writes a table together with its hash, as a hostile author would."""
+    (path / "samples.csv").write_bytes(table)
+    record = json.loads((path / "store.json").read_text())
+    record["files"]["samples.csv"]["sha256"] = hashlib.sha256(table).hexdigest()
+    (path / "store.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a,0,5,1,0,", "a,0,5,1,9,"),
+        ("a,0,5,1,0,", "a,0,-5,1,0,"),
+        ("a,0,5,1,0,", "a,0,9223372036854775807,2,0,"),
+        ("a,0,5,1,0,", "a,0,5,3,0,"),
+        ("a,0,5,1,0,", "a,2,5,1,0,"),
+        ("a,0,5,1,0,", "b,0,5,1,0,"),
+        ("a,0,5,1,0,", "a,0,5.5,1,0,"),
+        ("label,num_frames", "num_frames,label"),
+        ("train", "training"),
+    ],
+)
+def test_hostile_tables_are_refused(store, old, new):
+    table = (store.path / "samples.csv").read_text()
+    assert old in table
+    _with_sha(store.path, table.replace(old, new, 1).encode())
+    with pytest.raises(StoreError, match=r"samples\.csv"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize("kind", ["object", "huge", "float64"])
+def test_hostile_arrays_are_refused_without_allocating(store, kind):
+    path = store.path / "clips.npy"
+    if kind == "huge":
+        with path.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2**60,)}
+            np.lib.format.write_array_header_1_0(file, header)
+    else:
+        values = np.array([print, 1]) if kind == "object" else np.zeros(3)
+        np.save(path, values, allow_pickle=True)
+    record = json.loads((store.path / "store.json").read_text())
+    record["files"]["clips.npy"]["bytes"] = path.stat().st_size
+    (store.path / "store.json").write_text(json.dumps(record))
+    with pytest.raises(StoreError, match=r"clips\.npy"):
+        open_store(store.path)
+
+
+def test_mutated_bytes_never_end_in_another_error(store):
+    rng = np.random.default_rng(0)
+    for name in ("store.json", "samples.csv"):
+        path = store.path / name
+        content = path.read_bytes()
+        for _ in range(100):
+            changed = bytearray(content)
+            changed[rng.integers(len(content))] = rng.integers(256)
+            path.write_bytes(changed)
+            try:
+                open_store(store.path)  # a changed class name, say, is still a store
+            except UserError:
+                continue
+        path.write_bytes(content)
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+def test_store_opens_by_name_in_the_data_root(store, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(store.path.parent))
+    assert data_root() == store.path.parent
+    assert open_store("toy").fingerprint == store.fingerprint
+    assert len(open_store("toy", root=store.path.parent)) == 5
+    monkeypatch.delenv("FRCORE_DATA")
+    assert data_root() == Path("data")
+
+
+def test_moved_store_opens(store, tmp_path):
+    shutil.move(store.path, tmp_path / "elsewhere")
+    assert open_store(tmp_path / "elsewhere").fingerprint == store.fingerprint
+
+
+def test_missing_store_says_how_to_make_it(tmp_path):
+    with pytest.raises(StoreNotFound) as caught:
+        open_store("nw_ucla", root=tmp_path)
+    assert "frcore data prepare nw_ucla --source all_sqe.zip" in str(caught.value)
+    assert "frcore data fetch nw_ucla" in str(caught.value)
+
+
+def test_unknown_store_names_benchmarks_and_own_folders(store):
+    with pytest.raises(
+        StoreNotFound, match="Did you mean 'toy'.*Available: nw_ucla, synthetic, toy"
+    ):
+        open_store("toyy", root=store.path.parent)
+    with pytest.raises(StoreNotFound, match="No store at"):
+        open_store(store.path.parent / "nothing")
+    with pytest.raises(UserError, match="cannot be used"):
+        open_store("..", root=store.path.parent)
+
+
+def test_large_store_opens_fast_and_far_below_its_size(tmp_path):
+    """20,000 clips and 800 MB of (sparse) frames; only the table is read."""
+    benchmark = Benchmark("big", STICK, ("a",), 1, 8, ("xsub",))
+    clip = np.ones((1, V, C), np.float32)
+    clips = (ClipRecord(f"{i:06}", 0, clip, {"xsub": "train"}) for i in range(20_000))
+    path = write_store(tmp_path / "big", benchmark, clips).path
+    _stretch(path, frames=833)
+    assert (path / "clips.npy").stat().st_size > 790e6
+    code = (
+        "import resource, sys, time, frcore.data.store as s; from pathlib import Path\n"
+        "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "before, start = rss(), time.perf_counter(); store = s.open_store(Path(sys.argv[1]))\n"
+        "print(time.perf_counter() - start, rss() - before, len(store), store.clip('000007').shape)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    seconds, megabytes, count, *shape = result.stdout.split()
+    assert count == "20000" and " ".join(shape) == "(833, 1, 4, 3)"
+    assert float(seconds) < 1 and float(megabytes) < 60
+
+
+def _stretch(path, frames):
+    """Makes every clip of a store of single frames `frames` long; the file gets holes."""
+    table = pd.read_csv(path / "samples.csv", dtype=str, na_filter=False)
+    size = frames * V * C
+    table["num_frames"], table["offset"] = frames, np.arange(len(table)) * size
+    with (path / "clips.npy").open("r+b") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(table) * size,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 4 * len(table) * size)
+        length = file.seek(0, 2)
+    record = json.loads((path / "store.json").read_text())
+    record["files"]["clips.npy"]["bytes"] = length
+    (path / "store.json").write_text(json.dumps(record))
+    _with_sha(path, table.to_csv(index=False).encode())

@@ -1,0 +1,119 @@
+import json
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from frcore.data.ucla import parse_clip, prepare
+from frcore.errors import UserError
+
+
+def clip_json(name, frames=4, **fields):
+    """A clip's file as the archive has it; the label counts from 1 without a07 and a10."""
+    label = [1, 2, 3, 4, 5, 6, 8, 9, 11, 12].index(int(name[1:3])) + 1
+    joints = np.random.default_rng(frames).normal(size=(frames, 20, 3)).round(6).tolist()
+    content = {"file_name": name, "skeletons": joints, "label": label} | fields
+    return json.dumps(content).encode()
+
+
+NAMES = ("a01_s01_e00_v01", "a08_s02_e01_v02", "a12_s10_e03_v03")
+
+
+@pytest.fixture
+def archive(tmp_path):
+    path = tmp_path / "all_sqe.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("all_sqe/", "")
+        file.writestr("__MACOSX/all_sqe/._a01_s01_e00_v01.json", b"\0\5")
+        for name in reversed(NAMES):
+            file.writestr(f"all_sqe/{name}.json", clip_json(name))
+    return path
+
+
+def test_names_give_label_split_subject_and_camera(archive, tmp_path, caplog):
+    store = prepare(archive, root=tmp_path)
+    samples = store.samples
+    assert store.path == tmp_path / "nw_ucla"
+    assert samples.sample_id.tolist() == list(NAMES)
+    assert samples.label.tolist() == [0, 6, 9]
+    assert samples.split_xview.tolist() == ["train", "train", "test"]
+    assert samples.subject.tolist() == [1, 2, 10] and samples.camera.tolist() == [1, 2, 3]
+    assert "holds 3 clips; the whole set has 1484" in caplog.text
+
+
+def test_clips_are_kept_as_they_are(archive, tmp_path):
+    store = prepare(archive, root=tmp_path)
+    expected = np.array(json.loads(clip_json(NAMES[0]))["skeletons"], np.float32)
+    np.testing.assert_array_equal(store.clip(NAMES[0])[:, 0], expected)
+
+
+def test_folder_gives_the_same_store_as_the_archive(archive, tmp_path):
+    folder = tmp_path / "files" / "deep"
+    folder.mkdir(parents=True)
+    for name in NAMES:
+        (folder / f"{name}.json").write_bytes(clip_json(name))
+    from_zip = prepare(archive, root=tmp_path / "one").fingerprint
+    assert prepare(tmp_path / "files", root=tmp_path / "two").fingerprint == from_zip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("a07_s01_e00_v01", b"{}", "unknown action"),
+        ("a01_s01_e00_v04", b"{}", "unknown action or view"),
+        ("readme", b"{}", "not like a01_s01_e00_v01"),
+        ("a01_s01_e00_v01", b"{", "JSONDecodeError"),
+        ("a01_s01_e00_v01", b"\xff\xfe\xfa", "expected JSON"),
+        ("a01_s01_e00_v01", b"[]", "expected JSON"),
+        ("a01_s01_e00_v01", b'{"label": 1}', "skeletons"),
+        ("a01_s01_e00_v01", b"[" * 100_000, "expected JSON"),
+        ("a01_s01_e00_v01", clip_json("a01", skeletons=[[[1, 2], [3]]]), "expected JSON"),
+        ("a01_s01_e00_v01", clip_json("a01", skeletons=[[["a"]]]), "expected JSON"),
+        ("a01_s01_e00_v01", clip_json("a01", label=2), "says label 2; a01 is 1"),
+    ],
+)
+def test_bad_content_is_refused_with_what_was_expected(name, content, named):
+    with pytest.raises(UserError, match=named):
+        parse_clip(name, content)
+
+
+def test_all_bad_members_are_named_and_nothing_is_left(archive, tmp_path):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("all_sqe/a02_s01_e00_v01.json", b"{")
+        file.writestr("all_sqe/notes.json", b"{}")
+    with pytest.raises(UserError) as caught:
+        prepare(archive, root=tmp_path / "root")
+    text = str(caught.value)
+    assert "2 problem(s)" in text
+    assert "all_sqe/a02_s01_e00_v01.json" in text and "all_sqe/notes.json" in text
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_wrong_joint_count_is_refused_by_clip(tmp_path):
+    path = tmp_path / "a01_s01_e00_v01.json"
+    path.write_bytes(clip_json(path.stem, skeletons=np.zeros((4, 25, 3)).tolist()))
+    with pytest.raises(UserError, match=r"clip 'a01_s01_e00_v01' .*V=25 \(expected 20\)"):
+        prepare(tmp_path, root=tmp_path / "root")
+
+
+@pytest.mark.parametrize("source", ["nothing.zip", "empty", "text.zip"])
+def test_unusable_sources_are_named(tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(UserError, match=source):
+        prepare(tmp_path / source, root=tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_real_archive_in_under_15_seconds(reference, tmp_path):
+    start = time.perf_counter()
+    store = prepare(reference / "data/nw_ucla/all_sqe.zip", root=tmp_path)
+    assert time.perf_counter() - start < 15
+    assert (len(store), len(store.split("train")), len(store.split("test"))) == (1484, 1020, 464)
+    length = store.samples.num_frames
+    assert (length.min(), length.median(), length.max()) == (1, 31, 201)
+    assert store.copies().sum() == 95
+    kept = store.split("train", duplicates="drop")
+    assert len(kept) == 1020 - 95 and set(kept.label) == set(range(10))
+    assert set(store.samples[store.copies()].label) == {1, 2}
