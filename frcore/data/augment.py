@@ -7,11 +7,10 @@ interpolation and one affine map a clip. No step waits for the device.
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from frcore.data.device_clips import DeviceClips, outline
+from frcore.data.device_clips import DeviceClips, pack_frames
 from frcore.data.random import epoch_order, random_uniform
 from frcore.errors import UserError, unknown_name
 from frcore.skeleton import Skeleton
@@ -75,21 +74,18 @@ class ClipPipeline:
         self.training, self.seed = training, seed
         self._turns = training and any(transform.rotation)
         self._scales = training and tuple(transform.scale) != (1.0, 1.0)
-        # On the CPU, permuting columns of a last axis is several times faster than any other way.
-        column = np.arange(num_persons * clips.rows.shape[1])
-        column = column.reshape(num_persons, clips.num_joints, clips.channels)
-        parents = skeleton.parents[:, None] * num_persons + np.arange(num_persons)
-        persons = np.broadcast_to(np.arange(num_persons), parents.shape)
-        self._to_planes, self._parents, self._persons = (
-            torch.tensor(a.flatten()).to(clips.rows.device)
-            for a in (column.transpose(2, 1, 0), parents, persons)
+        bones = stream.startswith("bone")
+        minmax = transform.normalize == "minmax"
+        self._frames = pack_frames(
+            clips,
+            skeleton,
+            num_persons,
+            center=transform.center or minmax,  # min-max cancels it, but float32 likes small sums
+            bones=bones,
+            outline=minmax,
+            hull=self._turns,
         )
-        # Min-max cancels any centre; taking one all the same keeps its float32 sums small.
-        anchors = clips.rows[clips.anchor_row].unflatten(1, (-1, clips.channels))
-        centred = transform.center or transform.normalize == "minmax"
-        self._center = anchors[:, skeleton.center] * float(centred)  # (N, C)
-        if transform.normalize == "minmax":
-            self._outline = outline(clips, self._center, num_persons, hull=self._turns)
+        self._shifts = minmax and not bones
 
     def __call__(self, index: Tensor, *, epoch: int = 0, repeat: Tensor | int = 0) -> Tensor:
         """The clips at `index` as (n, C, frames, V, M) float32 on the clips' device.
@@ -99,17 +95,25 @@ class ClipPipeline:
             epoch: random numbers differ from epoch to epoch.
             repeat: (n,) int64 or one integer: which pass over the clip within the epoch.
         """
-        device = self.clips.rows.device
-        index = index.to(device)
-        repeat = repeat.to(device) if isinstance(repeat, Tensor) else repeat
+        index = index.to(self.clips.device)
+        repeat = repeat.to(index.device) if isinstance(repeat, Tensor) else repeat
         draws = self._draw(index, epoch, repeat) if self.training else None
-        x, present = self._decode(index, *self._frames(index, draws))
-        matrix = self._matrix(draws, x) if self._turns or self._scales else None
-        if self.transform.normalize == "minmax":
-            x = self._minmax(x, present, index, matrix)
-        elif matrix is not None:
-            x = _apply(matrix, x)
-        x = self._as_stream(x)
+        lower, upper, weight = self._sample(index, draws)
+        x = self._read(self._frames.rows, index, lower, upper, weight)  # (n, F, C * V * M)
+        x = x.unflatten(2, (self.clips.channels, -1)).transpose(1, 2)  # (n, C, F, V * M)
+        matrix = self._matrix(draws) if self._turns or self._scales else None
+        shift = None
+        if self._frames.outline is not None:
+            matrix, shift = self._minmax(index, matrix)
+            present = self._frames.present
+            if not self._shifts:
+                shift = None
+            elif present is not None:
+                present = self._read(present, index, lower, upper, weight)  # (n, F, M)
+                shift = shift * present.repeat(1, 1, self.clips.num_joints)[:, None]
+        x = x.contiguous() if matrix is None else _affine(matrix, x, shift)
+        if self.stream.endswith("motion"):
+            x = _motion(x)
         return x.unflatten(3, (self.clips.num_joints, self.num_persons))
 
     def _draw(self, index: Tensor, epoch: int, repeat: Tensor | int) -> Tensor:
@@ -124,7 +128,7 @@ class ClipPipeline:
     def _by_frames(self) -> bool:
         return self.transform.sampling == "random_frames"
 
-    def _frames(self, index: Tensor, draws: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _sample(self, index: Tensor, draws: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Frames to read and mix: lower, upper, weight of the upper; each (n, F).
 
         Upper is None where no two frames are mixed; the weight has then no meaning.
@@ -150,36 +154,18 @@ class ClipPipeline:
         upper = (lower + 1).minimum(kept - 1)
         return start + lower, start + upper, (position - lower).float()
 
-    def _decode(
-        self, index: Tensor, lower: Tensor, upper: Tensor | None, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Centred clips and, 0 to 1, how much of each person is there: (n, C or 1, F, V * M)."""
-        x, present = self._read(index, lower)
-        if upper is not None:
-            x_upper, present_upper = self._read(index, upper)
-            present = torch.lerp(present, present_upper, weight[..., None])
-            x = torch.lerp(x, x_upper, weight[..., None])
-        present = present.flatten(0, 1).index_select(1, self._persons).view(*x.shape[:2], -1)
-        present = present[:, None]
-        planes = x.flatten(0, 1).index_select(1, self._to_planes)
-        planes = planes.view(*x.shape[:2], self.clips.channels, -1).transpose(1, 2)
-        center = self._center.index_select(0, index)[:, :, None, None]
-        out = torch.empty(planes.shape, device=planes.device)
-        return torch.addcmul(planes, center, present, value=-1, out=out), present
+    def _read(
+        self, rows: Tensor, index: Tensor, lower: Tensor, upper: Tensor | None, weight: Tensor
+    ) -> Tensor:
+        """(n, F, D) of `rows` (sum of T, D): the lower frames, or mixtures with the upper ones."""
+        first = self._frames.first.index_select(0, index)[:, None]
+        x = rows.index_select(0, (first + lower).flatten()).view(*lower.shape, -1)
+        if upper is None:
+            return x
+        x_upper = rows.index_select(0, (first + upper).flatten()).view(*lower.shape, -1)
+        return torch.lerp(x, x_upper, weight[:, :, None])
 
-    def _read(self, index: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (n, F, M * V * C) of frames (n, F), and whether anybody is there (n, F, M)."""
-        clips = self.clips
-        first = clips.first_row.index_select(0, index)[:, None, None]
-        persons = clips.num_persons.index_select(0, index)[:, None, None]
-        person = torch.arange(self.num_persons, device=index.device)
-        row = first + frame[:, :, None] * persons + person
-        row = torch.where(person < persons, row, len(clips.rows) - 1)
-        flat = row.flatten()
-        x = clips.rows.index_select(0, flat).view(*frame.shape, -1)
-        return x, clips.present.index_select(0, flat).view(row.shape)
-
-    def _matrix(self, draws: Tensor, like: Tensor) -> Tensor:
+    def _matrix(self, draws: Tensor) -> Tensor:
         """(n, C, C): rotation about y, then x, then z, times the scale.
 
         Clips in two dimensions take its x-y part.
@@ -202,30 +188,23 @@ class ClipPipeline:
         low, high = transform.scale
         scale = low + (high - low) * draws[:, 3]
         matrix = torch.stack(entries, dim=1).mul(scale[:, None]).unflatten(1, (3, 3))
-        return matrix[:, : like.shape[1], : like.shape[1]].to(like.dtype)
+        return matrix[:, : self.clips.channels, : self.clips.channels].float()
 
-    def _minmax(self, x: Tensor, present: Tensor, index: Tensor, matrix: Tensor | None) -> Tensor:
-        """Each axis of the turned clip to [-1, 1], by the whole clip; a flat axis becomes zero."""
-        outline = self._outline.index_select(0, index)
+    def _minmax(self, index: Tensor, matrix: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each axis of the turned clip to [-1, 1], by the whole clip; a flat axis becomes zero.
+
+        Returns:
+            The matrix (n, C, C), or (n, C) where it is diagonal, and shift (n, C, 1, 1).
+        """
+        outline = self._frames.outline.index_select(0, index)
         if matrix is not None:
-            outline = _apply(matrix, outline)
+            outline = _affine(matrix, outline[:, :, None], None)[:, :, 0]
         low, high = outline.aminmax(dim=2)  # (n, C)
         middle, half = (high + low) / 2, (high - low) / 2
         largest = low.abs().maximum(high.abs()).amax(dim=1, keepdim=True)
-        half = torch.where(half > _FLAT * largest, half, 1)
-        gain = 1 / half[:, :, None]
-        x = x * gain[..., None] if matrix is None else _apply(matrix * gain, x)
-        return x.addcmul_((middle / half)[:, :, None, None], present, value=-1)
-
-    def _as_stream(self, x: Tensor) -> Tensor:
-        if self.stream.startswith("bone"):
-            x = x - x.index_select(3, self._parents)
-        if self.stream.endswith("motion"):
-            motion = torch.empty_like(x)
-            torch.sub(x[:, :, 1:], x[:, :, :-1], out=motion[:, :, :-1])
-            motion[:, :, -1] = 0
-            x = motion
-        return x
+        gain = 1 / torch.where(half > _FLAT * largest, half, 1)
+        shift = -(middle * gain)[:, :, None, None]
+        return gain if matrix is None else matrix * gain[:, :, None], shift
 
     def __repr__(self) -> str:
         mode = "training" if self.training else "evaluation"
@@ -262,10 +241,26 @@ def _random_frames(length: Tensor, draws: Tensor) -> Tensor:
     return (chosen[:, : count // 2] // _COPIES).long()
 
 
-def _apply(matrix: Tensor, x: Tensor) -> Tensor:
-    """matrix (n, C, C) times x (n, C, ...) by hand: no TF32 or autocast, same bits in any batch."""
-    flat = x.flatten(2)
-    out = matrix[:, :, 0, None] * flat[:, None, 0]
-    for axis in range(1, matrix.shape[2]):
-        out += matrix[:, :, axis, None] * flat[:, None, axis]
-    return out.view(x.shape)
+def _affine(matrix: Tensor, x: Tensor, shift: Tensor | None) -> Tensor:
+    """matrix (n, C, C), or (n, C) if diagonal, times x (n, C, F, W), plus shift; contiguous.
+
+    By hand: a matrix product would follow TF32 and autocast settings that are meant for the model.
+    """
+    terms = [(matrix, x)]
+    if matrix.ndim == 3:
+        terms = [(matrix[:, :, axis], x[:, None, axis]) for axis in range(x.shape[1])]
+    out = torch.empty(x.shape, device=x.device)
+    for factor, term in terms:
+        if shift is None:
+            shift = torch.mul(factor[:, :, None, None], term, out=out)
+        else:
+            shift = torch.addcmul(shift, factor[:, :, None, None], term, out=out)
+    return out
+
+
+def _motion(x: Tensor) -> Tensor:
+    """The next frame minus this one, (n, C, F, W); the last frame zero."""
+    motion = torch.empty_like(x)
+    torch.sub(x[:, :, 1:], x[:, :, :-1], out=motion[:, :, :-1])
+    motion[:, :, -1] = 0
+    return motion

@@ -1,4 +1,7 @@
-"""The clips of a split, packed on one device, and the outline of each."""
+"""The clips of a split, and their frames as a pipeline keeps them on the device.
+
+What does not change from epoch to epoch is done here, once: centring, bones, the order of the axes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from torch import Tensor
 
 from frcore.data.random import sample_keys
 from frcore.errors import UserError
+from frcore.skeleton import Skeleton
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,35 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DeviceClips:
-    """The clips of a split, packed on one device. A row is one person in one frame, (V * C) floats.
+    """The clips of a split, and what is known of them, for use on one device.
 
-    Row `first_row[i] + t * num_persons[i] + m` is frame t, person m of clip i, so a clip is its
-    (T, M, V, C) array as stored. One more row, all zero, stands for persons who are not there.
+    The arrays are views of the store; a `ClipPipeline` puts its own form of them on the device.
     """
 
-    rows: Tensor  # (R + 1, V * C) float32
-    present: Tensor  # (R + 1,) float32: 0 where a row is all zero (nobody there), else 1
-    first_row: Tensor  # (N,) int64
-    anchor_row: Tensor  # (N,) int64: person 0 in the first frame in which there is one
-    num_frames: Tensor  # (N,) int64
-    num_persons: Tensor  # (N,) int64
+    arrays: list[np.ndarray]  # N arrays (T, M, V, C) float32 on the host
     labels: Tensor  # (N,) int64
+    num_frames: Tensor  # (N,) int64
     keys: Tensor  # (N,) int64, from the sample ids: whom random numbers belong to
     sample_ids: list[str]
-    num_joints: int
-    channels: int
 
     @classmethod
     def from_store(
         cls, store: "Store", rows: "pd.DataFrame", device: torch.device | str = "cpu"
     ) -> "DeviceClips":
-        """Copies the clips in `rows` (of `store.split(...)`), and no others, to `device`."""
-        joints, channels = store.benchmark.skeleton.num_joints, store.benchmark.channels
-        shapes = zip(rows["offset"], rows["num_frames"], rows["num_persons"], strict=True)
-        clips = [
-            store.frames[at : at + t * m * joints * channels].reshape(t, m, joints, channels)
-            for at, t, m in shapes
-        ]
+        """The clips in `rows` (of `store.split(...)`), and no others."""
+        clips = [store.clip_at(row) for row in rows.index]
         return cls.from_clips(clips, rows["label"], rows["sample_id"], device)
 
     @classmethod
@@ -59,68 +51,107 @@ class DeviceClips:
         sample_ids: Sequence[str],
         device: torch.device | str = "cpu",
     ) -> "DeviceClips":
-        """Packs arrays (T, M, V, C) with T and M of their own and V and C in common."""
+        """Clips from arrays (T, M, V, C) with T and M of their own and V and C in common."""
         if len(clips) == 0:
             raise UserError("There are no clips to load: the chosen split is empty.")
-        _, _, joints, channels = clips[0].shape
-        frames, persons = np.array([clip.shape[:2] for clip in clips], dtype=np.int64).T
-        ends = np.cumsum(frames * persons)
-        first = ends - frames * persons
-        rows = np.zeros((ends[-1] + 1, joints * channels), dtype=np.float32)
-        for clip, start, end in zip(clips, first, ends, strict=True):
-            rows[start:end] = clip.reshape(end - start, -1)
-        present = rows.any(axis=1)
-        anchor = [
-            start + m * present[start:end:m].argmax()
-            for start, end, m in zip(first, ends, persons, strict=True)
-        ]
-        integers = (first, anchor, frames, persons, labels)
         return cls(
-            torch.from_numpy(rows).to(device),
-            torch.from_numpy(present.astype(np.float32)).to(device),
-            *(torch.from_numpy(np.asarray(i, dtype=np.int64)).to(device) for i in integers),
-            keys=sample_keys(sample_ids).to(device),
-            sample_ids=list(sample_ids),
-            num_joints=joints,
-            channels=channels,
+            list(clips),
+            torch.tensor(list(labels), device=device),
+            torch.tensor([len(clip) for clip in clips], device=device),
+            sample_keys(sample_ids).to(device),
+            list(sample_ids),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.labels.device
+
+    @property
+    def num_joints(self) -> int:
+        """V."""
+        return self.arrays[0].shape[2]
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.arrays[0].shape[3]
 
     def __len__(self) -> int:
-        return len(self.sample_ids)
+        return len(self.arrays)
 
     def __repr__(self) -> str:
-        size = self.rows.nbytes / 2**20
-        return (
-            f"DeviceClips({len(self)} clips, {self.num_joints} joints, {self.channels} channels, "
-            f"{size:.1f} MiB on {self.rows.device})"
-        )
+        size = f"{self.num_joints} joints, {self.channels} channels"
+        return f"DeviceClips({len(self)} clips, {size}, for {self.device})"
 
 
-def outline(clips: DeviceClips, center: Tensor, num_persons: int, *, hull: bool) -> Tensor:
-    """(N, C, P): few points a clip with the same extent as all its points, padded by repetition.
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """All frames of all clips on the device, one row a frame."""
 
-    Min-max needs the extent of the whole clip after a random rotation. The vertices of the convex
-    hull have it along any direction, and are some tens of the hundreds or thousands of points.
-    Without rotation two corners of the bounding box do.
+    rows: Tensor  # (sum of T, C * V * M) float32
+    first: Tensor  # (N,) int64: the row of each clip's first frame
+    present: Tensor | None  # (sum of T, M) float32, 0 where nobody is there; None: all are
+    outline: Tensor | None  # (N, C, P): points with the extent of the whole clip's joints
+
+
+def pack_frames(
+    clips: DeviceClips,
+    skeleton: Skeleton,
+    num_persons: int,
+    *,
+    center: bool,
+    bones: bool,
+    outline: bool,
+    hull: bool,
+) -> Frames:
+    """Puts the clips on their device, centred and as bones if asked for.
+
+    Args:
+        clips: the clips.
+        skeleton: their body.
+        num_persons: M; further persons are left out, missing ones are zero.
+        center: subtract the centre joint of person 0 in the first frame that has one.
+        bones: child minus parent instead of positions; the root becomes zero.
+        outline: also keep each clip's outline, of (centred) positions in any case.
+        hull: the outline must have the clip's extent in every direction, not along the axes only.
     """
-    rows, present = clips.rows.cpu().numpy(), clips.present.cpu().numpy() > 0
-    starts = clips.first_row.tolist()
-    points = []
-    for i, (start, frames, persons) in enumerate(
-        zip(starts, clips.num_frames.tolist(), clips.num_persons.tolist(), strict=True)
-    ):
-        some = np.arange(start, start + frames * persons).reshape(frames, persons)
-        some = some[:, :num_persons].ravel()
-        some = some[present[some]]
-        cloud = rows[some].reshape(-1, clips.channels) - center[i].cpu().numpy()
-        points.append(_extreme_points(cloud, hull=hull))
-    width = max(len(p) for p in points)
-    padded = [np.pad(p, ((0, width - len(p)), (0, 0)), mode="edge") for p in points]
-    return torch.from_numpy(np.stack(padded)).transpose(1, 2).contiguous().to(clips.rows.device)
+    lengths = [len(clip) for clip in clips.arrays]
+    first = np.cumsum([0, *lengths])
+    shape = (first[-1], clips.channels, clips.num_joints, num_persons)
+    rows = np.zeros(shape, dtype=np.float32)
+    present = np.zeros((first[-1], num_persons), dtype=np.float32)
+    outlines = []
+    for clip, start, length in zip(clips.arrays, first[:-1], lengths, strict=True):
+        clip = clip[:, :num_persons]
+        there = clip.any(axis=(2, 3))  # (T, M)
+        if center:
+            middle = clip[there[:, 0].argmax(), 0, skeleton.center]
+            clip = np.where(there[:, :, None, None], clip - middle, 0)
+        here = slice(start, start + length), ..., slice(clip.shape[1])
+        rows[here] = clip.transpose(0, 3, 2, 1)
+        present[here] = there
+        if outline:
+            outlines.append(_extreme_points(clip[there].reshape(-1, clips.channels), hull=hull))
+    if bones:
+        for start, length in zip(first[:-1], lengths, strict=True):
+            x = rows[start : start + length]
+            x -= x[:, :, skeleton.parents]
+    device = clips.device
+    return Frames(
+        torch.from_numpy(rows).flatten(1).to(device),
+        torch.from_numpy(first[:-1].copy()).to(device),
+        None if present.all() else torch.from_numpy(present).to(device),
+        _padded(outlines).to(device) if outline else None,
+    )
 
 
 def _extreme_points(cloud: np.ndarray, *, hull: bool) -> np.ndarray:
-    """(P, C) points with the extent of `cloud` (K, C) along the axes or (`hull`) any direction."""
+    """(P, C) points with the extent of `cloud` (K, C) along the axes or (`hull`) any direction.
+
+    The vertices of the convex hull are some tens of a clip's hundreds or thousands of points, and
+    their extent is exact, after any rotation.
+    """
     if len(cloud) == 0:
         return np.zeros((1, cloud.shape[1]), dtype=np.float32)
     if not hull:
@@ -129,3 +160,10 @@ def _extreme_points(cloud: np.ndarray, *, hull: bool) -> np.ndarray:
         return cloud[ConvexHull(cloud).vertices]
     except (QhullError, ValueError):  # flat or too few points: no volume, so keep what differs
         return np.unique(cloud, axis=0)
+
+
+def _padded(points: list[np.ndarray]) -> Tensor:
+    """(N, C, P) from N arrays (P', C); a repeated point does not change an extent."""
+    width = max(len(p) for p in points)
+    padded = [np.pad(p, ((0, width - len(p)), (0, 0)), mode="edge") for p in points]
+    return torch.from_numpy(np.stack(padded)).transpose(1, 2).contiguous()
