@@ -79,6 +79,10 @@ def prepare(
     source: Annotated[
         Path | None, typer.Option(help="The downloaded archive, or the folder it unpacks to.")
     ] = None,
+    repair: Annotated[
+        str | None,
+        typer.Option(help="NaN and Inf: 'interpolate' or 'drop' the clip; else refused."),
+    ] = None,
 ) -> None:
     """Turn downloaded files into a packed store under $FRCORE_DATA."""
     import importlib
@@ -91,7 +95,7 @@ def prepare(
     elif source is None:
         raise UserError(f"Give the downloaded files: frcore data prepare {benchmark} --source PATH")
     else:
-        store = module.prepare(source)
+        store = module.prepare(source, repair=repair)
     typer.echo(f"{store!r}\nReady in {store.path}. Next: frcore data check {benchmark}")
 
 

@@ -134,7 +134,7 @@ def _mend(clip: TidyClip, name: str, allow_nonfinite: bool, repair: Repair | Non
         more = f" and {len(frames) - SHOWN} more" if len(frames) > SHOWN else ""
         raise UserError(
             f"{name} has NaN or Inf in frame(s) {', '.join(map(str, frames[:SHOWN]))}{more} "
-            "(0-based); mend the data, or pass repair='interpolate' or repair='drop'."
+            "(0-based); mend the data, or choose repair (--repair) 'interpolate' or 'drop'."
         )
 
 

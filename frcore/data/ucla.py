@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from frcore.data.archive import Source, open_source
 from frcore.data.benchmarks import NW_UCLA
-from frcore.data.clips import ClipRecord, Problems
+from frcore.data.clips import ClipRecord, Problems, Repair
 from frcore.data.store import Store, data_root, write_store
 from frcore.errors import UserError
 
@@ -23,7 +23,9 @@ _SPLIT_OF_VIEW = {1: "train", 2: "train", 3: "test"}  # cross-view, as every pap
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)", re.ASCII)
 
 
-def prepare(source: str | Path, *, root: str | Path | None = None) -> Store:
+def prepare(
+    source: str | Path, *, root: str | Path | None = None, repair: Repair | None = None
+) -> Store:
     """Makes the store "nw_ucla" from `all_sqe.zip` or a folder of its JSON files.
 
     Clips are kept as they are: (T, 1, 20, 3) float32, metres, camera frame. Labels, subject, view
@@ -32,6 +34,7 @@ def prepare(source: str | Path, *, root: str | Path | None = None) -> Store:
     Args:
         source: zip (read in memory, never extracted) or folder.
         root: data root; None: `data_root()`.
+        repair: what to do with NaN and Inf (see `write_store`); the published files have none.
 
     Raises:
         UserError: naming the files that are not as expected.
@@ -44,7 +47,7 @@ def prepare(source: str | Path, *, root: str | Path | None = None) -> Store:
         if len(files) != NUM_CLIPS:
             log.warning("%s holds %d clips; the whole set has %d.", source, len(files), NUM_CLIPS)
         clips = tqdm(_read_all(files), total=len(files), desc="nw_ucla", unit="clip")
-        return write_store(base / NW_UCLA.name, NW_UCLA, clips)
+        return write_store(base / NW_UCLA.name, NW_UCLA, clips, repair=repair)
 
 
 def _read_all(files: Source) -> Iterator[ClipRecord]:

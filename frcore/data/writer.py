@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,8 @@ import pandas as pd
 from frcore.data.benchmarks import Benchmark, check_name
 from frcore.data.clips import SHOWN, SPLITS, ClipRecord, Problems, Repair, content_hash, tidy_clip
 from frcore.errors import UserError
+from frcore.files import write_errors
+from frcore.process import ProcessLock
 
 log = logging.getLogger(__name__)
 
@@ -44,28 +45,37 @@ def write_files(
     if repair not in (None, "interpolate", "drop"):
         raise UserError(f"repair is {repair!r}; expected None, 'interpolate' or 'drop'.")
     _refuse_foreign_folder(path)
-    temp = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        temp.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"Cannot write a store to {path}: {error.strerror or error}.") from error
-    try:
-        with _Writer(temp, benchmark, allow_nonfinite, repair) as writer:
-            for record in clips:
-                writer.add(record)
-            writer.finish(preset)
-        _put_in_place(temp, path)
-    finally:
+    with write_errors(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temp, old = (path.parent / f".{path.name}{suffix}" for suffix in (".tmp", ".old"))
+    with ProcessLock(path.parent / f".{path.name}.lock"):
+        # Under the lock, a folder of this name is what a killed writer left.
         shutil.rmtree(temp, ignore_errors=True)
+        try:
+            with write_errors(path, 0):
+                temp.mkdir()
+            with _Writer(temp, path, benchmark, allow_nonfinite, repair) as writer:
+                for record in clips:
+                    writer.add(record)
+                writer.finish(preset)
+            with write_errors(path, 0):
+                _put_in_place(temp, path, old)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
 
 
 class _Writer:
     """State of one store being written; memory holds the table, never the clips."""
 
     def __init__(
-        self, folder: Path, benchmark: Benchmark, allow_nonfinite: bool, repair: Repair | None
+        self,
+        folder: Path,
+        target: Path,  # where it will be: what errors name
+        benchmark: Benchmark,
+        allow_nonfinite: bool,
+        repair: Repair | None,
     ) -> None:
-        self.folder, self.benchmark = folder, benchmark
+        self.folder, self.target, self.benchmark = folder, target, benchmark
         self.options = {"allow_nonfinite": allow_nonfinite, "repair": repair}
         self.problems, self.size = Problems(), 0
         self.rows: list[dict[str, Any]] = []
@@ -73,8 +83,9 @@ class _Writer:
         self.done: dict[str, list[str]] = {
             "persons_dropped": [], "persons_moved": [], "interpolated": [], "left_out": [],
         }  # fmt: skip
-        self.file = (folder / CLIPS).open("wb")
-        self.header_bytes = self._write_header()
+        with write_errors(target / CLIPS, 0):
+            self.file = (folder / CLIPS).open("wb")
+            self.header_bytes = self._write_header()
 
     def __enter__(self) -> "_Writer":
         return self
@@ -118,7 +129,8 @@ class _Writer:
         }
         row |= {f"split_{p}": record.splits.get(p, "") for p in self.benchmark.protocols}
         self.rows.append(row | dict(record.extra))
-        self.file.write(data.astype("<f4", copy=False).data)
+        with write_errors(self.target / CLIPS, data.nbytes):
+            self.file.write(data.astype("<f4", copy=False).data)
         self.size += data.size
 
     def _check_fields(self, record: ClipRecord) -> None:
@@ -166,14 +178,15 @@ class _Writer:
             raise UserError(
                 f"Cannot make the store '{self.benchmark.name}': no clips were given or left."
             )
-        self.file.seek(0)
-        if self._write_header() != self.header_bytes:
-            raise RuntimeError("the .npy header changed its length")
-        _flush(self.file)
+        with write_errors(self.target / CLIPS, 4 * self.size):
+            self.file.seek(0)
+            if self._write_header() != self.header_bytes:
+                raise RuntimeError("the .npy header changed its length")
+            _flush(self.file)
         samples = pd.DataFrame(self.rows)
         extra = {c: _kind(samples[c]) for c in samples.columns if c not in self._own_columns()}
         table = samples.astype(extra).to_csv(index=False, lineterminator="\n")
-        _write(self.folder / SAMPLES, table.encode())
+        self._write(SAMPLES, table.encode())
         record = {
             "format": FORMAT,
             "benchmark": self.benchmark.to_dict(),
@@ -191,8 +204,16 @@ class _Writer:
                 SAMPLES: {"sha256": hashlib.sha256(table.encode()).hexdigest()},
             },
         }
-        _write(self.folder / RECORD, json.dumps(record, indent=1).encode())
+        self._write(RECORD, json.dumps(record, indent=1).encode())
         self._notify()
+
+    def _write(self, name: str, content: bytes) -> None:
+        with (
+            write_errors(self.target / name, len(content)),
+            (self.folder / name).open("wb") as file,
+        ):
+            file.write(content)
+            _flush(file)
 
     def _notify(self) -> None:
         texts = {
@@ -242,7 +263,7 @@ def _refuse_foreign_folder(path: Path) -> None:
         )
 
 
-def _put_in_place(temp: Path, path: Path) -> None:
+def _put_in_place(temp: Path, path: Path, old: Path) -> None:
     """Renames the complete folder; an existing store goes only now, or comes back."""
     try:
         temp.rename(path)  # also replaces an empty folder
@@ -250,7 +271,7 @@ def _put_in_place(temp: Path, path: Path) -> None:
     except OSError:
         if not path.is_dir():
             raise
-    old = temp.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)
     path.rename(old)
     try:
         temp.rename(path)
@@ -258,12 +279,6 @@ def _put_in_place(temp: Path, path: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        _flush(file)
 
 
 def _flush(file: Any) -> None:

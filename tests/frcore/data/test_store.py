@@ -24,6 +24,7 @@ from frcore.data.store import (
     write_store,
 )
 from frcore.errors import UserError
+from frcore.process import LockedError
 from frcore.skeleton import Skeleton
 
 STICK = Skeleton("stick", ("hip", "neck", "head", "hand"), ((1, 0), (2, 1), (3, 1)))
@@ -293,6 +294,20 @@ def test_missing_store_says_how_to_make_it(tmp_path):
         open_store("nw_ucla", root=tmp_path)
     assert "frcore data prepare nw_ucla --source all_sqe.zip" in str(caught.value)
     assert "frcore data fetch nw_ucla" in str(caught.value)
+
+
+def test_synthetic_is_made_on_first_use_and_by_one_of_several_processes(
+    tmp_path, monkeypatch, caplog
+):
+    def made_by_another_process(root):
+        write_store(root / "synthetic", TOY, [record("a")])
+        raise LockedError("in use")
+
+    monkeypatch.setattr("frcore.data.synthetic.prepare", made_by_another_process)
+    assert len(open_store("synthetic", root=tmp_path)) == 1
+    assert f"Making the embedded benchmark 'synthetic' in {tmp_path}" in caplog.text
+    caplog.clear()
+    assert len(open_store("synthetic", root=tmp_path)) == 1 and caplog.text == ""
 
 
 def test_unknown_store_names_benchmarks_and_own_folders(store):

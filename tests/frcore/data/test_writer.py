@@ -1,9 +1,16 @@
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import ClipRecord
-from frcore.data.store import write_store
+from frcore.data.store import open_store, write_store
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton
 
@@ -169,7 +176,43 @@ def test_folder_with_other_files_is_never_replaced(tmp_path):
     assert (tmp_path / "toy" / "thesis.tex").exists()
 
 
+def test_disk_limit_while_writing_leaves_the_old_store_and_names_the_file(tmp_path):
+    path = write_store(tmp_path / "toy", TOY, [record("a")]).path
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"Cannot write .*toy/clips\.npy"):
+            write_store(path, TOY, [record("b", data=walk(50_000))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert open_store(path).samples.sample_id.tolist() == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["toy"]
+
+
+def test_killed_writer_leaves_no_store_and_the_next_one_clears_up(tmp_path):
+    code = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[2]); import test_writer as t\n"
+        "def clips():\n    yield t.record('a')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "t.write_store(t.Path(sys.argv[1]), t.TOY, clips())"
+    )
+    here = Path(__file__).parent
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "toy"), str(here)])
+    assert result.returncode == -signal.SIGKILL
+    assert not (tmp_path / "toy").exists() and (tmp_path / ".toy.tmp").exists()
+    write_store(tmp_path / "toy", TOY, [record("a")])
+    assert [p.name for p in tmp_path.iterdir()] == ["toy"]
+
+
+def test_second_writer_of_a_store_is_refused_by_pid(tmp_path):
+    def clips():
+        with pytest.raises(UserError, match=f"process {os.getpid()}"):
+            write_store(tmp_path / "toy", TOY, [record("b")])
+        yield record("a")
+
+    assert write_store(tmp_path / "toy", TOY, clips()).samples.sample_id.tolist() == ["a"]
+
+
 def test_unwritable_place_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="Cannot write a store to"):
+    with pytest.raises(UserError, match="Cannot write .*toy"):
         write_store(tmp_path / "file" / "toy", TOY, [record("a")])
