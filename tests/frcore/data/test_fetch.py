@@ -145,10 +145,11 @@ def test_benchmarks_without_a_download_say_so(tmp_path):
         fetch_benchmark("nw_ucl", root=tmp_path)
 
 
-def test_real_archive_has_the_recorded_content(reference):
-    with open_source(reference / "data/nw_ucla/all_sqe.zip", ".json") as source:
-        assert len(source) == DOWNLOADS["nw_ucla"].members == 1484
-        assert content_digest(source) == DOWNLOADS["nw_ucla"].digest
+def test_real_archive_is_fetched_by_its_recorded_content(server, reference, tmp_path):
+    server.body = (reference / "data/nw_ucla/all_sqe.zip").read_bytes()
+    url = f"http://127.0.0.1:{server.server_port}/mirror.zip"
+    store = fetch_benchmark("nw_ucla", root=tmp_path, url=url)
+    assert len(store) == DOWNLOADS["nw_ucla"].members == 1484 and left(tmp_path) == ["nw_ucla"]
 
 
 # --- hostile archives -----------------------------------------------------------------------

@@ -1,0 +1,144 @@
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from frcore.data.benchmarks import Benchmark
+from frcore.data.clips import ClipRecord
+from frcore.data.store import StoreError, open_store, write_store
+from frcore.errors import UserError
+from frcore.skeleton import Skeleton
+
+STICK = Skeleton("stick", ("hip", "neck", "head", "hand"), ((1, 0), (2, 1), (3, 1)))
+TOY = Benchmark("toy", STICK, ("wave", "bow"), 2, 8, ("xsub", "xset"))
+V, C = 4, 3
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(0)
+    clips = [
+        ClipRecord(name, 0, rng.normal(size=(frames, V, C)), {"xsub": "train"}, {"subject": 1})
+        for name, frames in zip("abcde", (5, 3, 2, 5, 1), strict=True)
+    ]
+    return write_store(tmp_path / "toy", TOY, clips)
+
+
+def test_every_truncation_or_extension_is_refused_by_file_name(store):
+    for name in ("clips.npy", "samples.csv", "store.json"):
+        path = store.path / name
+        content = path.read_bytes()
+        for cut in range(0, len(content), max(1, len(content) // 20)):
+            path.write_bytes(content[:cut])
+            with pytest.raises(UserError, match=name):
+                open_store(store.path)
+        path.write_bytes(content + b"x")
+        with pytest.raises(StoreError, match=name):
+            open_store(store.path)
+        path.write_bytes(content)
+    assert len(open_store(store.path)) == 5
+
+
+def _with_sha(path, table):
+    """Writes a table together with its hash, as a hostile author would."""
+    (path / "samples.csv").write_bytes(table)
+    record = json.loads((path / "store.json").read_text())
+    record["files"]["samples.csv"]["sha256"] = hashlib.sha256(table).hexdigest()
+    (path / "store.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a,0,5,1,0,", "a,0,5,1,9,"),
+        ("a,0,5,1,0,", "a,0,-5,1,0,"),
+        ("a,0,5,1,0,", "a,0,9223372036854775807,2,0,"),
+        ("a,0,5,1,0,", "a,0,5,3,0,"),
+        ("a,0,5,1,0,", "a,2,5,1,0,"),
+        ("a,0,5,1,0,", "b,0,5,1,0,"),
+        ("a,0,5,1,0,", "a,0,5.5,1,0,"),
+        ("label,num_frames", "num_frames,label"),
+        ("train", "training"),
+    ],
+)
+def test_hostile_tables_are_refused(store, old, new):
+    table = (store.path / "samples.csv").read_text()
+    assert old in table
+    _with_sha(store.path, table.replace(old, new, 1).encode())
+    with pytest.raises(StoreError, match=r"samples\.csv"):
+        open_store(store.path)
+
+
+@pytest.mark.parametrize("kind", ["object", "huge", "float64"])
+def test_hostile_arrays_are_refused_without_allocating(store, kind):
+    path = store.path / "clips.npy"
+    if kind == "huge":
+        with path.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (2**60,)}
+            np.lib.format.write_array_header_1_0(file, header)
+    else:
+        values = np.array([print, 1]) if kind == "object" else np.zeros(3)
+        np.save(path, values, allow_pickle=True)
+    record = json.loads((store.path / "store.json").read_text())
+    record["files"]["clips.npy"]["bytes"] = path.stat().st_size
+    (store.path / "store.json").write_text(json.dumps(record))
+    with pytest.raises(StoreError, match=r"clips\.npy"):
+        open_store(store.path)
+
+
+def test_mutated_bytes_never_end_in_another_error(store):
+    rng = np.random.default_rng(0)
+    for name in ("store.json", "samples.csv"):
+        path = store.path / name
+        content = path.read_bytes()
+        for _ in range(100):
+            changed = bytearray(content)
+            changed[rng.integers(len(content))] = rng.integers(256)
+            path.write_bytes(changed)
+            try:
+                open_store(store.path)  # a changed class name, say, is still a store
+            except UserError:
+                continue
+        path.write_bytes(content)
+
+
+def test_large_store_opens_fast_and_far_below_its_size(tmp_path):
+    """20,000 clips and 800 MB of (sparse) frames; only the table is read."""
+    benchmark = Benchmark("big", STICK, ("a",), 1, 8, ("xsub",))
+    clip = np.ones((1, V, C), np.float32)
+    clips = (ClipRecord(f"{i:06}", 0, clip, {"xsub": "train"}) for i in range(20_000))
+    path = write_store(tmp_path / "big", benchmark, clips).path
+    _stretch(path, frames=833)
+    assert (path / "clips.npy").stat().st_size > 790e6
+    code = (
+        "import resource, sys, time, frcore.data.store as s; from pathlib import Path\n"
+        "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "before, start = rss(), time.perf_counter(); store = s.open_store(Path(sys.argv[1]))\n"
+        "print(time.perf_counter() - start, rss() - before, len(store), store.clip('000007').shape)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    seconds, megabytes, count, *shape = result.stdout.split()
+    assert count == "20000" and " ".join(shape) == "(833, 1, 4, 3)"
+    assert float(seconds) < 1 and float(megabytes) < 60
+
+
+def _stretch(path, frames):
+    """Makes every clip of a store of single frames `frames` long; the file gets holes."""
+    table = pd.read_csv(path / "samples.csv", dtype=str, na_filter=False)
+    size = frames * V * C
+    table["num_frames"], table["offset"] = frames, np.arange(len(table)) * size
+    with (path / "clips.npy").open("r+b") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (len(table) * size,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 4 * len(table) * size)
+        length = file.seek(0, 2)
+    record = json.loads((path / "store.json").read_text())
+    record["files"]["clips.npy"]["bytes"] = length
+    (path / "store.json").write_text(json.dumps(record))
+    _with_sha(path, table.to_csv(index=False).encode())
