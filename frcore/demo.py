@@ -78,7 +78,7 @@ def compare_predictions(
         accuracy("accuracy, %", np.ones(len(a), bool)),
         accuracy("look-alike classes, %", ambiguous),
         accuracy("other classes, %", ~ambiguous),
-        _row("errors that stay in their group, %", *stay),
+        _row("errors within look-alikes, %", *stay),
         ("clips only this model gets right", str(broken), str(fixed), f"{fixed - broken:+}"),
     ]
 

@@ -205,7 +205,7 @@ def test_the_demo_compares_groups_by_the_true_class():
     assert rows["accuracy, % (4 clips)"] == ("50.0", "75.0", "+25.0")
     assert rows["look-alike classes, % (2 clips)"] == ("50.0", "50.0", "+0.0")
     assert rows["other classes, % (2 clips)"] == ("50.0", "100.0", "+50.0")
-    assert rows["errors that stay in their group, %"] == ("50.0", "100.0", "+50.0")
+    assert rows["errors within look-alikes, %"] == ("50.0", "100.0", "+50.0")
     assert rows["clips only this model gets right"] == ("1", "2", "+1")
 
 
@@ -213,7 +213,7 @@ def test_a_perfect_model_and_no_planted_group_divide_by_nothing():
     a = predictions([0, 1, 2, 3])
     rows = {row[0]: row[1:] for row in demo.compare_predictions(a, a, [])}
     assert rows["look-alike classes, % (0 clips)"] == ("-", "-", "-")
-    assert rows["errors that stay in their group, %"] == ("-", "-", "-")
+    assert rows["errors within look-alikes, %"] == ("-", "-", "-")
     assert "0 clips fixed, 0 broken: not distinguishable" in demo.verdict(a.correct, a.correct)
 
 
