@@ -78,7 +78,9 @@ class HeadConfig(_Config):
     levels: tuple[int, ...] = (1, 5, 8, 10)  # blocks tapped, counted from 1
     level_weights: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)  # lambda_i (Eq. 10)
     decouple: bool = True  # spatial and temporal branches; else one pooled branch a level
-    hidden: int | None = Field(256, ge=1)  # width of the contrastive features; None: the level's channels
+    hidden: int | None = Field(
+        256, ge=1
+    )  # width of the contrastive features; None: the level's channels
     anchors: Literal["true_positive", "all"] = "true_positive"  # who gets phi and psi (Eq. 6, 7)
     use_fn: bool = True  # phi: toward the centre of false negatives
     use_fp: bool = True  # psi: away from the centre of false positives
@@ -227,7 +229,9 @@ def _recipe_text(recipe: str | Path) -> str:
             raise ConfigError(f"No configuration file at '{path}'.")
         return path.read_text(encoding="utf-8")
     shipped = resources.files("frcore.recipes")
-    names = sorted(f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.name.endswith(".yaml"))
+    names = sorted(
+        f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.name.endswith(".yaml")
+    )
     if recipe not in names:
         raise unknown_name("recipe", recipe, names)
     return shipped.joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")

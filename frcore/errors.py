@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near."""
+    """ " Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near."""
     near = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
 

@@ -114,7 +114,9 @@ def contrast(
     phi = (1 - _cosine_to_own(unit, fn_unit, outcomes.labels)) * has_fn[outcomes.labels]  # Eq. 6
     psi = (1 + _cosine_to_own(unit, fp_unit, outcomes.labels)) * has_fp[outcomes.labels]  # Eq. 7
     loss = _calibrated_ce(similarity, outcomes.labels, weight * phi * use_fn, counted)
-    loss = loss + _calibrated_ce(similarity, outcomes.labels, weight * psi * use_fp, counted)  # Eq. 8
+    loss = loss + _calibrated_ce(
+        similarity, outcomes.labels, weight * psi * use_fp, counted
+    )  # Eq. 8
 
     with torch.no_grad():
         fn_cosine = (fn_unit * unit_prototypes).sum(-1) * has_fn
@@ -290,9 +292,13 @@ class FRHead(nn.Module):
         for level, weight in zip(levels, level_weights, strict=True):
             stage = stage_info[level - 1]
             width = hidden or stage.channels
-            sizes = {"spatial": stage.joints, "temporal": stage.frames} if decouple else {"pooled": 1}
+            sizes = (
+                {"spatial": stage.joints, "temporal": stage.frames} if decouple else {"pooled": 1}
+            )
             for branch, size in sizes.items():
-                key = f"{stage.name}_{branch}"  # module names may not hold the dot of a space's name
+                key = (
+                    f"{stage.name}_{branch}"  # module names may not hold the dot of a space's name
+                )
                 in_features = stage.channels
                 if decouple:
                     self.squeeze[key] = Squeeze(stage.channels, size, width)

@@ -22,9 +22,7 @@ def check_shape(array: Any, axes: str, *, name: str = "array", **expected: int) 
     shape, names = tuple(array.shape), axes.split()
     wanted = ", ".join(f"{a}={expected[a]}" if a in expected else a for a in names)
     if len(shape) != len(names):
-        raise UserError(
-            f"{name} has {len(shape)} axes {shape}; expected {len(names)}: ({wanted})."
-        )
+        raise UserError(f"{name} has {len(shape)} axes {shape}; expected {len(names)}: ({wanted}).")
     if _fits(shape, names, expected):
         return dict(zip(names, shape, strict=True))
     wrong = [

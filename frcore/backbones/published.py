@@ -47,7 +47,12 @@ def from_ctrgcn(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str
             for k in range(2):
                 ours[f"{block}.temporal.dilated.{k}.{x}"] = take(f"{branches[k]}.3.conv.{x}")
             ours[f"{block}.temporal.skip.{x}"] = take(f"{branches[3]}.0.{x}")
-        closing = [f"{branches[0]}.3.bn", f"{branches[1]}.3.bn", f"{branches[2]}.4", f"{branches[3]}.1"]
+        closing = [
+            f"{branches[0]}.3.bn",
+            f"{branches[1]}.3.bn",
+            f"{branches[2]}.4",
+            f"{branches[3]}.1",
+        ]
         for x in _NORM:
             ours[f"{block}.graph.norm.{x}"] = take(f"{theirs}.gcn1.bn.{x}")
             ours[f"{block}.temporal.entry_norm.{x}"] = merge([f"{b}.1" for b in branches[:3]], x)
@@ -57,6 +62,9 @@ def from_ctrgcn(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str
             ("residual", "residual.conv", "residual.bn"),
         ):
             if f"{theirs}.{conv}.weight" in state:
-                ours |= {f"{block}.{skip}.0.{x}": take(f"{theirs}.{conv}.{x}") for x in ("weight", "bias")}
+                ours |= {
+                    f"{block}.{skip}.0.{x}": take(f"{theirs}.{conv}.{x}")
+                    for x in ("weight", "bias")
+                }
                 ours |= {f"{block}.{skip}.1.{x}": take(f"{theirs}.{norm}.{x}") for x in _NORM}
     return ours, used

@@ -1,0 +1,199 @@
+"""From a checkpoint and a store to `Predictions`, kept beside the checkpoint by content."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frcore.checkpoint import Checkpoint, CheckpointError, load_checkpoint, match_tensors
+from frcore.config import RunConfig, Split, load_recipe
+from frcore.data.benchmarks import Benchmark
+from frcore.data.store import Store, open_store
+from frcore.errors import UserError, unknown_name
+from frcore.evaluation import (
+    BACKBONE_SPACE,
+    choose_device,
+    choose_precision,
+    forward_split,
+)
+from frcore.predictions import Predictions
+from frcore.recognizer import Recognizer, build_recognizer
+from frcore.run_dir import Run
+from frcore.splits import load_split
+
+log = logging.getLogger(__name__)
+
+
+def load_recognizer(
+    checkpoint: Checkpoint | str | Path, *, head: bool = False
+) -> tuple[Recognizer, RunConfig, Benchmark]:
+    """The trained recogniser of a checkpoint, in evaluation mode on the CPU.
+
+    Args:
+        checkpoint: loaded, or the path of one.
+        head: with its FR Head; without, the model holds no parameter of it.
+
+    Raises:
+        CheckpointError: damaged, or its weights are not those of the model it names.
+        UserError: `head` is asked of a model trained without one.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_checkpoint(checkpoint)
+    meta = checkpoint.metadata
+    if meta.get("format") != 1 or "config" not in meta:
+        raise CheckpointError(f"{checkpoint.path} is not a checkpoint of a frcore run.")
+    config, record = load_recipe(meta["config"]), Benchmark.from_dict(meta["benchmark"])
+    if head and config.head is None:
+        raise UserError(
+            f"{checkpoint.path} was trained without FR Head: its only space is '{BACKBONE_SPACE}'."
+        )
+    with torch.random.fork_rng():
+        model = build_recognizer(
+            config.model,
+            config.head if head else None,
+            skeleton=record.skeleton,
+            num_classes=record.num_classes,
+            num_persons=record.num_persons,
+            num_frames=config.data.transform.frames,
+            channels=record.channels,
+        )
+    weights = checkpoint.part("model")
+    if not head:
+        weights = {k: v for k, v in weights.items() if not k.startswith("head.")}
+    model.load_state_dict(match_tensors(weights, model.state_dict(), source=checkpoint.path))
+    return model.eval(), config, record
+
+
+def predict(
+    run: Run | str | Path,
+    *,
+    split: Split = "test",
+    data: Store | str | Path | None = None,
+    spaces: Sequence[str] = (BACKBONE_SPACE,),
+    device: str = "auto",
+    batch_size: int = 64,
+) -> Predictions:
+    """Runs a trained recogniser over a split.
+
+    Args:
+        run: a run, its directory, or a checkpoint file.
+        split: "train", "val" or "test"; train clips are seen as in evaluation, without augmentation.
+        data: another store than the one it was trained on (same skeleton and classes).
+        spaces: features to keep: "backbone" (the classifier's embedding) or a head's branch such as
+            "fin.spatial"; a model trained with FR Head has its prototypes there.
+        device: "auto", "cpu", "cuda", "cuda:1".
+        batch_size: clips at a time; does not change the result beyond rounding.
+
+    Returns:
+        Predictions with sample ids, labels, logits (N, K), features (N, D) and prototypes (K, D) by
+        space. Kept in `predictions/` beside the checkpoint; made again only if checkpoint, data or
+        spaces change.
+
+    Raises:
+        UserError: no such run, split or space; a store other than the checkpoint's.
+    """
+    if split not in ("train", "val", "test"):
+        raise unknown_name("split", split, ("train", "val", "test"))
+    path = run.checkpoint() if isinstance(run, Run) else Path(run)
+    path = Run.open(path).checkpoint() if path.is_dir() else path
+    checkpoint = load_checkpoint(path)
+    store = _find_store(checkpoint, data)
+    cache = _cache_path(checkpoint, store, split, spaces)
+    if cache.is_file():
+        try:
+            return Predictions.load(cache)
+        except UserError as error:
+            log.warning("%s cannot be used and is made again: %s", cache, error)
+    made = _predict(checkpoint, store, split, tuple(spaces), choose_device(device), batch_size)
+    try:
+        made.save(cache)
+    except (OSError, UserError) as error:
+        log.warning("Predictions are not kept: %s", error)
+    return made
+
+
+def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Store:
+    meta = checkpoint.metadata
+    if data is None:
+        store = open_store(meta["benchmark"]["name"])
+        if store.fingerprint != meta["fingerprint"]:
+            raise UserError(
+                f"{checkpoint.path} was trained on other clips than {store.path} holds now "
+                f"(fingerprint {meta['fingerprint'][:12]}, now {store.fingerprint[:12]}). Restore that "
+                f"store, or pass data='{store.benchmark.name}' to predict on this one all the same."
+            )
+        return store
+    store = data if isinstance(data, Store) else open_store(data)
+    record = Benchmark.from_dict(meta["benchmark"])
+    for what in ("class_names", "skeleton", "num_persons", "channels"):
+        ours, theirs = getattr(record, what), getattr(store.benchmark, what)
+        if ours != theirs:
+            raise UserError(
+                f"{store} has other {what} than {checkpoint.path}: {theirs}, not {ours}."
+            )
+    return store
+
+
+def _cache_path(checkpoint: Checkpoint, store: Store, split: str, spaces: Sequence[str]) -> Path:
+    key = json.dumps([checkpoint.sha256, store.fingerprint, split, list(spaces)])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return checkpoint.path.parent / "predictions" / f"{split}-{digest}.npz"
+
+
+def _predict(
+    checkpoint: Checkpoint,
+    store: Store,
+    split: Split,
+    spaces: tuple[str, ...],
+    device: torch.device,
+    batch_size: int,
+) -> Predictions:
+    head_spaces = [s for s in spaces if s != BACKBONE_SPACE]
+    model, config, record = load_recognizer(checkpoint, head=bool(head_spaces))
+    pipeline = load_split(store, split, config.data, device)
+    if pipeline is None:
+        raise UserError(
+            f"{store} has no clips in split '{split}' (protocol "
+            f"'{store.protocol(config.data.protocol)}', val_subjects {list(config.data.val_subjects)})."
+        )
+    pipeline.training = False
+    dtype = choose_precision(config.train.precision, device)
+    logits, features = forward_split(
+        model.to(device), pipeline, batch_size=batch_size, dtype=dtype, spaces=spaces
+    )
+    copies = store.copies(config.data.protocol)
+    copied = set(store.samples.loc[copies, "sample_id"])
+    return Predictions(
+        tuple(pipeline.clips.sample_ids),
+        pipeline.clips.labels.cpu().numpy(),
+        class_names=record.class_names,
+        logits=logits.numpy(),
+        features={space: f.numpy() for space, f in features.items()},
+        prototypes={space: model.head.prototypes(space).cpu().numpy() for space in head_spaces},
+        metadata=_metadata(checkpoint, store, config, split),
+        seen_copies=np.array([s in copied for s in pipeline.clips.sample_ids]),
+    )
+
+
+def _metadata(
+    checkpoint: Checkpoint, store: Store, config: RunConfig, split: str
+) -> dict[str, Any]:
+    return {
+        "benchmark": store.benchmark.name,
+        "split": split,
+        "protocol": store.protocol(config.data.protocol),
+        "stream": config.data.stream,
+        "model": config.model_name,
+        "checkpoint": checkpoint.sha256,
+        "fingerprint": store.fingerprint,
+        "epoch": checkpoint.metadata["epoch"],
+        "select": config.train.select,
+        "duplicates": config.data.duplicates,
+        "run": checkpoint.path.parent.name,
+        "seed": config.seed,
+    }

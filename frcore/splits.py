@@ -1,0 +1,103 @@
+"""The splits of a run: which clips train, which judge, and which of those were seen under another name."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from frcore.config import DataConfig, RunConfig, Split
+from frcore.data.augment import ClipPipeline, DeviceClips
+from frcore.data.store import Store
+from frcore.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Pipelines of a run's splits."""
+
+    train: ClipPipeline
+    judges: dict[str, ClipPipeline]  # "val" and "test", those that the protocol has
+    unseen: Tensor | None  # (N_test,) bool; None where no test clip copies a training clip
+
+    @property
+    def all(self) -> dict[str, ClipPipeline]:
+        """Every split by name."""
+        return {"train": self.train, **self.judges}
+
+
+def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits:
+    """All splits of a run.
+
+    Raises:
+        UserError: no training clips, or none in the split that `train.select` judges by.
+    """
+    found = {
+        split: load_split(store, split, config.data, device, seed=config.seed)
+        for split in ("train", "val", "test")
+    }
+    protocol = store.protocol(config.data.protocol)
+    if found["train"] is None:
+        raise UserError(f"{store} has no training clips in protocol '{protocol}'.")
+    judge = {"val_best": "val", "test_best": "test"}.get(config.train.select)
+    if judge is not None and found[judge] is None:
+        raise UserError(
+            f"train.select '{config.train.select}' needs a split '{judge}', and protocol "
+            f"'{protocol}' of {store.benchmark.name} has none. Set data.val_subjects to hold "
+            "training subjects out, or train.select to 'last'."
+        )
+    judges = {split: found[split] for split in ("val", "test") if found[split] is not None}
+    return Splits(found["train"], judges, _unseen(store, config, judges.get("test")))
+
+
+def _unseen(store: Store, config: RunConfig, test: ClipPipeline | None) -> Tensor | None:
+    copies = set(store.samples.loc[store.copies(config.data.protocol), "sample_id"])
+    if test is None or not copies:
+        return None
+    log.warning(
+        "%d of %d test clips are copies of training clips (data.duplicates='%s'); accuracy is "
+        "reported on all and on unseen clips.",
+        len(copies),
+        len(test.clips),
+        config.data.duplicates,
+    )
+    return torch.tensor([s not in copies for s in test.clips.sample_ids])
+
+
+def load_split(
+    store: Store,
+    split: Split,
+    data: DataConfig,
+    device: torch.device,
+    *,
+    seed: int = 0,
+) -> ClipPipeline | None:
+    """The pipeline of a split as a run's data configuration has it; None if the split is empty.
+
+    The clips lie on `device` if they take at most half of its free memory, else on the CPU.
+    """
+    rows = store.split(
+        split,
+        protocol=data.protocol,
+        val_subjects=data.val_subjects,
+        duplicates=data.duplicates,
+    )
+    if len(rows) == 0:
+        return None
+    record = store.benchmark
+    joints = (rows["num_frames"] * rows["num_persons"]).sum() * record.skeleton.num_joints
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if 4 * joints * record.channels > free / 2:
+            device = torch.device("cpu")
+    return ClipPipeline(
+        DeviceClips.from_store(store, rows, device),
+        record.skeleton,
+        data.transform,
+        stream=data.stream,
+        num_persons=record.num_persons,
+        training=split == "train",
+        seed=seed,
+    )
