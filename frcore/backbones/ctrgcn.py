@@ -15,15 +15,16 @@ from frcore.backbones.layers import (
     kaiming_conv_,
     ten_block_plan,
 )
+from frcore.backbones.refined import RefinedAggregate
 from frcore.skeleton import Skeleton
 
 
 class RefinedGraphConv(nn.Module):
     """Graph convolution whose topology is refined a channel (CTR-GC, the paper's Eq. 1-4), over S subsets.
 
-    For subset k: out[c, t, u] = sum_v (alpha * R_k[c, u, v] + A_k[u, v]) * value_k[c, t, v], with
+    For subset k: out[c, u, t] = sum_v (alpha * R_k[c, u, v] + A_k[u, v]) * value_k[c, v, t], with
     R_k = expand_k(tanh(p_k[u] - s_k[v])) and p, s from the mean over time. Means and 1x1 convolutions
-    commute, so the mean is taken once; the subsets' weights lie in one convolution each.
+    commute, so the mean is taken once. Maps are (N*M, C, V, T): frames lie together.
     """
 
     def __init__(self, in_channels: int, channels: int, adjacency: Tensor) -> None:
@@ -40,16 +41,36 @@ class RefinedGraphConv(nn.Module):
         kaiming_conv_(self.expand, fan_out=channels)
         kaiming_conv_(self.value, fan_out=channels)
 
+    def _distance(self, x: Tensor) -> Tensor:
+        """tanh(p[u] - s[v]) as (S, N*M, r, V, V), indexed [v, u]."""
+        pair = self.pair(x.mean(dim=3)).unflatten(1, (2, self.subsets, -1))  # (N*M, 2, S, r, V)
+        target, source = pair.permute(1, 2, 0, 3, 4)
+        return torch.tanh(target.unsqueeze(-2) - source.unsqueeze(-1))
+
     def topology(self, x: Tensor) -> Tensor:
-        """The refined graphs (N*M, S, C', V, V) of maps (N*M, C, T, V)."""
-        target, source = self.pair(x.mean(dim=2)).chunk(2, dim=1)  # (N*M, S*r, V) each
-        distance = torch.tanh(target.unsqueeze(-1) - source.unsqueeze(-2))  # (N*M, S*r, V, V)
-        refined = self.expand(distance).unflatten(1, (self.subsets, self.channels))
-        return self.alpha * refined + self.adjacency.unsqueeze(1)
+        """The refined graphs (N*M, S, C', V, V), indexed [u, v], of maps (N*M, C, V, T)."""
+        weight = self.expand.weight.view(self.subsets, self.channels, -1)
+        bias = self.expand.bias.view(self.subsets, 1, self.channels, 1, 1)
+        refined = torch.einsum("scr,snrvu->sncuv", weight, self._distance(x)) + bias
+        return (self.alpha * refined + self.adjacency[:, None, None]).transpose(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        value = self.value(x).unflatten(1, (self.subsets, self.channels))  # (N*M, S, C', T, V)
-        return (value @ self.topology(x).transpose(-1, -2)).sum(dim=1)  # (N*M, C', T, V)
+        """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
+        distance = self._distance(x)
+        s, n, _, v, _ = distance.shape
+        ones = distance.new_ones(()).expand(s, n, 1, v, v)
+        graph = self.adjacency.mT.to(distance.dtype)[:, None, None].expand(s, n, 1, v, v)
+        source = torch.cat([distance, ones, graph], dim=2)  # (S, N*M, r + 2, V, V)
+
+        # alpha * (expand(distance) + bias) + A as one product: scale the small weights, not the graphs.
+        expand = self.alpha * self.expand.weight.view(s, self.channels, -1)
+        bias = self.alpha * self.expand.bias.view(s, self.channels, 1)
+        weight = torch.cat([expand, bias, torch.ones_like(bias)], dim=2)
+        value_weight = self.value.weight.view(s, self.channels, -1)
+        value_bias = self.value.bias.view(s, self.channels)
+        dtype = source.dtype  # bfloat16 under autocast
+        operands = (t.to(dtype) for t in (x, source, weight, value_weight, value_bias))
+        return RefinedAggregate.apply(*operands)
 
 
 class GraphUnit(nn.Module):
@@ -118,12 +139,12 @@ class CTRGCN(Backbone):
         )
 
     def forward_stages(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.input_norm(x)  # (N*M, C, T, V)
+        x = self.input_norm(x)  # (N*M, C, V, T)
         stages = []
         for block in self.blocks:
             x = block(x)
-            stages.append(x)
-        return tuple(stages)
+            stages.append(x.mT)
+        return tuple(stages)  # (N*M, C', T', V) each
 
 
 @register_backbone

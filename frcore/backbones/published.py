@@ -45,7 +45,8 @@ def from_ctrgcn(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str
             ours[f"{block}.graph.conv.expand.{x}"] = merge([f"{s}.conv4" for s in subsets], x)
             ours[f"{block}.temporal.entry.{x}"] = merge([f"{b}.0" for b in branches[:3]], x)
             for k in range(2):
-                ours[f"{block}.temporal.dilated.{k}.{x}"] = take(f"{branches[k]}.3.conv.{x}")
+                conv = take(f"{branches[k]}.3.conv.{x}")  # ours runs along the last axis
+                ours[f"{block}.temporal.dilated.{k}.{x}"] = conv.mT if x == "weight" else conv
             ours[f"{block}.temporal.skip.{x}"] = take(f"{branches[3]}.0.{x}")
         closing = [
             f"{branches[0]}.3.bn",
