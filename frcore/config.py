@@ -1,12 +1,14 @@
 """Run configuration, checked at birth; recipes are YAML files of it, shipped as package data.
 
-A recipe may say `extends: other_recipe` and then holds only what differs. All mistakes of a configuration
-are reported at once, before any data is read.
+A recipe may say `extends: other_recipe` and then holds only what differs. All mistakes of a
+configuration are reported at once, before any data is read.
 """
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +16,30 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from frcore.errors import UserError, did_you_mean, unknown_name
+from frcore.errors import UserError, unknown_name
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 Split = Literal["train", "val", "test"]
+
+_FILE_ENDINGS = (".yaml", ".yml")
+_SYNONYMS = {  # what other toolkits and the paper call a key, for "did you mean"
+    "learning_rate": "optim.lr",
+    "base_lr": "optim.lr",
+    "wd": "optim.weight_decay",
+    "steps": "optim.milestones",
+    "warmup": "optim.warmup_epochs",
+    "batch": "train.batch_size",
+    "num_epochs": "train.epochs",
+    "max_epochs": "train.epochs",
+    "amp": "train.precision",
+    "dataset": "benchmark",
+    "modality": "data.stream",
+    "window_size": "data.transform.frames",
+    "width": "model.overrides",
+    "w_cl": "head.weight",
+    "tau": "head.temperature",
+    "alpha": "head.momentum",
+}
 
 
 class ConfigError(UserError):
@@ -29,7 +51,7 @@ class _Config(BaseModel):
 
 
 class TransformConfig(_Config):
-    """From a stored clip to what a model sees; order: centre, rotate and scale, normalise, sample."""
+    """From a stored clip to what a model sees: centre, rotate and scale, normalise, sample."""
 
     frames: int = Field(64, ge=1, le=4096)  # frames a model sees
     sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
@@ -60,6 +82,7 @@ class DataConfig(_Config):
     duplicates: Literal["drop", "keep"] = "drop"  # training clips whose content is also in test
     val_subjects: tuple[int | str, ...] = ()  # training subjects held out as split "val"
     repeats: int = Field(1, ge=1, le=1000)  # times each clip is seen an epoch
+    persons: int | None = Field(None, ge=1)  # use only the first persons; None: all
     transform: TransformConfig = TransformConfig()
 
 
@@ -78,9 +101,7 @@ class HeadConfig(_Config):
     levels: tuple[int, ...] = (1, 5, 8, 10)  # blocks tapped, counted from 1
     level_weights: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)  # lambda_i (Eq. 10)
     decouple: bool = True  # spatial and temporal branches; else one pooled branch a level
-    hidden: int | None = Field(
-        256, ge=1
-    )  # width of the contrastive features; None: the level's channels
+    hidden: int | None = Field(256, ge=1)  # feature width; None: the level's channels
     anchors: Literal["true_positive", "all"] = "true_positive"  # who gets phi and psi (Eq. 6, 7)
     use_fn: bool = True  # phi: toward the centre of false negatives
     use_fp: bool = True  # psi: away from the centre of false positives
@@ -96,7 +117,8 @@ class HeadConfig(_Config):
             raise ValueError(f"levels must be increasing block numbers from 1, not {self.levels}")
         if len(self.levels) != len(self.level_weights):
             raise ValueError(
-                f"{len(self.levels)} levels need as many level_weights, not {len(self.level_weights)}"
+                f"{len(self.levels)} levels need as many level_weights, "
+                f"not {len(self.level_weights)}"
             )
         return self
 
@@ -175,9 +197,7 @@ class RunConfig(_Config):
 
 def list_recipes() -> dict[str, str]:
     """Name -> one-line description of every recipe that comes with frcore."""
-    files = sorted(resources.files("frcore.recipes").iterdir(), key=lambda f: f.name)
-    names = [f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml")]
-    return {name: _read_recipe(name).get("description", "") for name in names}
+    return {name: _read_recipe(name).get("description", "") for name in _shipped()}
 
 
 def load_recipe(
@@ -187,7 +207,8 @@ def load_recipe(
 
     Args:
         recipe: what to start from.
-        overrides: values to change, nested (`{"optim": {"lr": 0.05}}`) or dotted (`{"optim.lr": 0.05}`).
+        overrides: values to change, nested (`{"optim": {"lr": 0.05}}`) or dotted
+            (`{"optim.lr": 0.05}`).
 
     Raises:
         ConfigError: listing every mistake with its key, the allowed values and near names.
@@ -195,7 +216,7 @@ def load_recipe(
     if isinstance(recipe, RunConfig):
         fields = recipe.model_dump(mode="python")
     elif isinstance(recipe, Mapping):
-        fields = dict(recipe)
+        fields = _extend(recipe, Path(), ())
     else:
         fields = _read_recipe(recipe)
     fields = _merge(fields, _nest(overrides or {}))
@@ -207,9 +228,9 @@ def load_recipe(
 
 
 def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe with those of the recipes that it extends beneath them."""
-    text = _recipe_text(recipe)
-    if str(recipe) in seen:
+    """The fields of a recipe over those of the recipes that it extends."""
+    text, seen = _recipe_text(recipe), (*seen, str(recipe))
+    if str(recipe) in seen[:-1]:
         raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join(seen)}.")
     try:
         fields = yaml.safe_load(text)
@@ -218,23 +239,37 @@ def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, An
     if not isinstance(fields, dict):
         raise ConfigError(f"{recipe} must hold a mapping of keys, not {type(fields).__name__}.")
     fields.setdefault("name", Path(recipe).stem)
-    base = fields.pop("extends", None)
-    return _merge(_read_recipe(base, (*seen, str(recipe))), fields) if base else fields
+    return _extend(fields, Path(recipe).parent, seen)
+
+
+def _extend(fields: Mapping[str, Any], folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """`fields` over those of the recipe that they extend; a file's path counts from `folder`."""
+    own = {key: value for key, value in fields.items() if key != "extends"}
+    base = fields.get("extends")
+    if not base:
+        return own
+    is_file = str(base).endswith(_FILE_ENDINGS)
+    return _merge(_read_recipe((folder / base).resolve() if is_file else base, seen), own)
 
 
 def _recipe_text(recipe: str | Path) -> str:
-    if str(recipe).endswith((".yaml", ".yml")):
+    if str(recipe).endswith(_FILE_ENDINGS):
         path = Path(recipe)
         if not path.is_file():
             raise ConfigError(f"No configuration file at '{path}'.")
-        return path.read_text(encoding="utf-8")
-    shipped = resources.files("frcore.recipes")
-    names = sorted(
-        f.name.removesuffix(".yaml") for f in shipped.iterdir() if f.name.endswith(".yaml")
-    )
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read as text: {error}.") from None
+    names = _shipped()
     if recipe not in names:
         raise unknown_name("recipe", recipe, names)
-    return shipped.joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
+    return resources.files("frcore.recipes").joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
+
+
+def _shipped() -> list[str]:
+    files = resources.files("frcore.recipes").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,23 +298,46 @@ def _explain(error: ValidationError, source: str) -> str:
         path = [str(part) for part in item["loc"]]
         key = ".".join(path) or "the whole"
         if item["type"] == "extra_forbidden":
-            known = _known_keys(path[:-1])
-            near = did_you_mean(path[-1], known)
+            known = sorted(_model_at(path[:-1]).model_fields)
+            near = _near_key(path[:-1], path[-1])
             lines.append(f"{key}: unknown key.{near} Known here: {', '.join(known)}.")
         elif item["type"] == "missing":
             lines.append(f"{key}: required, but missing.")
         else:
-            shown = repr(item["input"])
-            given = "" if item["type"] == "value_error" else f", not {shown[:80]}"
+            shown = reprlib.repr(item["input"])  # short, whatever was given
+            given = "" if item["type"] == "value_error" else f", not {shown}"
             lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
     count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
     return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _known_keys(path: list[str]) -> list[str]:
-    model: Any = RunConfig
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return sorted(model.model_fields)
+def _near_key(section: list[str], word: str) -> str:
+    """ " Did you mean 'x'?": the nearest key, of this section where several are as near."""
+    names = {key.rpartition(".")[2]: key for key in _all_keys(RunConfig)} | _SYNONYMS
+    names |= {name: name for name in _model_at(section).model_fields}
+    near = difflib.get_close_matches(word, names, n=1)
+    if not near:
+        return ""
+    return f" Did you mean '{names[near[0]].removeprefix('.'.join([*section, '']))}'?"
+
+
+def _model_at(section: list[str]) -> type[BaseModel]:
+    model: type[BaseModel] = RunConfig
+    for name in section:
+        model = _submodel(model, name)
+    return model
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name in model.model_fields:
+        yield prefix + name
+        if below := _submodel(model, name):
+            yield from _all_keys(below, f"{prefix}{name}.")
+
+
+def _submodel(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model that a field holds, also as an option ("HeadConfig | None"); None for a value."""
+    annotation = model.model_fields[name].annotation
+    options = (annotation, *getattr(annotation, "__args__", ()))
+    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    return models[0] if models else None
