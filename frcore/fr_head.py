@@ -1,11 +1,12 @@
-"""FR Head (Zhou, Liu, Wang, CVPR 2023): pull ambiguous clips toward, or push them from, class prototypes.
+"""FR Head (Zhou, Liu, Wang, CVPR 2023): ambiguous clips are calibrated against class prototypes.
 
-While a network trains, confident clips (true positives, TP) update a prototype a class; ambiguous ones (false
-negatives FN, false positives FP) are calibrated against it, in a spatial and a temporal branch at several depths.
-Everything here runs in float32 or wider: bfloat16 loses the small prototype updates.
+While a network trains, confident clips (true positives, TP) update a prototype a class; ambiguous
+ones (false negatives FN, false positives FP) pull or push on it, in a spatial and a temporal branch
+at several depths. All runs in float32 or wider: bfloat16 loses the small prototype updates.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.backbones.base import StageInfo
-from frcore.errors import UserError
+from frcore.errors import UserError, unknown_name
 
 Anchors = Literal["true_positive", "all"]
 
@@ -83,9 +84,12 @@ def contrast(
         update: move the prototypes (Eq. 3); False in evaluation.
 
     Returns:
-        Losses (B,), prototypes after the step (B, K, D), attached to the batch means, and statistics.
+        Losses (B,), prototypes after the step (B, K, D), through which the batch means get their
+        gradient, and statistics.
     """
-    members = torch.cat([outcomes.tp, outcomes.fn, outcomes.fp], 1).t()  # (3K, N)
+    labels, *floats = outcomes
+    confidence, tp, fn, fp = (t.to(features.dtype) for t in floats)
+    members = torch.cat([tp, fn, fp], 1).t()  # (3K, N)
     counts = members.sum(1).view(3, -1)  # (3, K)
     has_tp, has_fn, has_fp = counts > 0
     centres = (members @ features) / counts.clamp(min=1).view(-1, 1)  # (B, 3K, D)
@@ -101,43 +105,33 @@ def contrast(
     unit = F.normalize(features, dim=-1)
     unit_prototypes = F.normalize(prototypes, dim=-1)
     similarity = unit @ unit_prototypes.transpose(1, 2) / temperature  # (B, N, K)
-    counted = None
-    if seen is not None:
-        is_label = F.one_hot(outcomes.labels, similarity.shape[2]).bool()
+    if seen is not None:  # classes without a prototype are not in the denominator
+        is_label = F.one_hot(labels, similarity.shape[2]).bool()
         similarity = similarity.masked_fill(~(seen[:, None] | is_label), float("-inf"))
-        counted = seen[:, outcomes.labels].to(features.dtype)  # (B, N): the label has a prototype
 
-    weight = 1 - outcomes.confidence if confidence_weight else torch.ones_like(outcomes.confidence)
+    weight = 1 - confidence if confidence_weight else torch.ones_like(confidence)
     if anchors == "true_positive":
-        weight = weight * outcomes.tp.sum(1)
+        weight = weight * tp.sum(1)
     fn_unit, fp_unit = F.normalize(fn_mean, dim=-1), F.normalize(fp_mean, dim=-1)
-    phi = (1 - _cosine_to_own(unit, fn_unit, outcomes.labels)) * has_fn[outcomes.labels]  # Eq. 6
-    psi = (1 + _cosine_to_own(unit, fp_unit, outcomes.labels)) * has_fp[outcomes.labels]  # Eq. 7
-    loss = _calibrated_ce(similarity, outcomes.labels, weight * phi * use_fn, counted)
-    loss = loss + _calibrated_ce(
-        similarity, outcomes.labels, weight * psi * use_fp, counted
-    )  # Eq. 8
+    phi = (1 - (unit * fn_unit[:, labels]).sum(-1)) * has_fn[labels]  # (B, N), Eq. 6
+    psi = (1 + (unit * fp_unit[:, labels]).sum(-1)) * has_fp[labels]  # (B, N), Eq. 7
+    loss = _calibrated_ce(similarity, labels, weight * phi * use_fn)
+    loss = loss + _calibrated_ce(similarity, labels, weight * psi * use_fp)  # Eq. 8
+    if seen is not None:
+        loss = loss * seen[:, labels]
 
     with torch.no_grad():
         fn_cosine = (fn_unit * unit_prototypes).sum(-1) * has_fn
         fp_cosine = (fp_unit * unit_prototypes).sum(-1) * has_fp
-    return loss, prototypes, ContrastStats(counts.detach(), fn_cosine, fp_cosine)
+    return loss.mean(1), prototypes, ContrastStats(counts, fn_cosine, fp_cosine)
 
 
-def _cosine_to_own(unit: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
-    """(B, N) cosine of each clip to the centre of its own class; unit vectors (B, N, D), (B, K, D)."""
-    return (unit * centres[:, labels]).sum(-1)
-
-
-def _calibrated_ce(
-    similarity: Tensor, labels: Tensor, penalty: Tensor, counted: Tensor | None
-) -> Tensor:
-    """(B,) mean cross-entropy with `penalty` (B, N) subtracted at each clip's label."""
-    own = similarity.gather(2, labels.expand(similarity.shape[0], -1)[..., None])  # (B, N, 1)
-    lowered = own - penalty[..., None]
-    at_label = F.one_hot(labels, similarity.shape[2]).bool()
-    loss = torch.logsumexp(torch.where(at_label, lowered, similarity), 2) - lowered.squeeze(2)
-    return loss.mean(1) if counted is None else (loss * counted).mean(1)
+def _calibrated_ce(similarity: Tensor, labels: Tensor, penalty: Tensor) -> Tensor:
+    """(B, N) cross-entropies with `penalty` (B, N) subtracted at each clip's label."""
+    at_label = F.one_hot(labels, similarity.shape[2])
+    lowered = (similarity - penalty[..., None] * at_label).flatten(0, 1)  # (B*N, K)
+    loss = F.cross_entropy(lowered, labels.repeat(len(similarity)), reduction="none")
+    return loss.view_as(penalty)
 
 
 class PrototypeContrast(nn.Module):
@@ -187,7 +181,7 @@ class PrototypeContrast(nn.Module):
         }
 
     def forward(self, features: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
-        """Scalar loss of features (N, in_features); in training mode the prototypes move (Eq. 3)."""
+        """Scalar loss of features (N, in_features); training mode moves the prototypes (Eq. 3)."""
         with torch.autocast(features.device.type, enabled=False):
             projected = self.project(features.to(self.project.weight.dtype))[None]
             outcomes = batch_outcomes(labels, logits, self.tp_threshold)
@@ -208,6 +202,7 @@ def contrast_branches(
         Losses (B,) and statistics.
     """
     first = branches[0]
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     losses, prototypes, stats = contrast(
         features,
         torch.stack([b.prototypes for b in branches]).to(features.dtype),
@@ -226,7 +221,7 @@ def contrast_branches(
 
 
 class Squeeze(nn.Module):
-    """A map seen along one axis: mean over the other, 1x1 convolution to hidden // size channels, flat."""
+    """A map's mean along one axis, flat: 1x1 convolution to hidden // size channels, norm, ReLU."""
 
     def __init__(self, in_channels: int, size: int, hidden: int) -> None:
         super().__init__()
@@ -241,6 +236,10 @@ class Squeeze(nn.Module):
         if x.shape[-1] != self.size:
             x = F.adaptive_avg_pool1d(x, self.size)
         return F.relu(self.norm(self.conv(x))).flatten(1)
+
+
+def _module_name(space: str) -> str:
+    return space.replace(".", "_")  # names of modules may not hold dots
 
 
 class FRHeadOutput(NamedTuple):
@@ -263,8 +262,11 @@ class FRHead(nn.Module):
         hidden: D; None takes each level's channels.
         **contrast: see `PrototypeContrast`.
 
-    `levels=(10,), decouple=False` is "+CL", `levels=(10,)` "+ST decouple", `decouple=False, hidden=None`
-    "+ML refine" of the paper's Table 1.
+    With `last = {"levels": (10,), "level_weights": (1.0,)}` the paper's Table 1 is: "+CL"
+    `**last, decouple=False`; "+ST decouple" `**last`; "+ML refine" `decouple=False, hidden=None`.
+
+    Raises:
+        UserError: for levels the backbone does not have, or not as many weights as levels.
     """
 
     def __init__(
@@ -279,16 +281,16 @@ class FRHead(nn.Module):
         **contrast: Any,
     ) -> None:
         super().__init__()
-        outside = [level for level in levels if not 1 <= level <= len(stage_info)]
-        if outside or len(levels) != len(level_weights):
+        possible = [level for level in set(levels) if 1 <= level <= len(stage_info)]
+        if not levels or len(possible) != len(levels) or len(levels) != len(level_weights):
             raise UserError(
-                f"levels {tuple(levels)} need as many level_weights and must be stages of the "
-                f"backbone, 1 to {len(stage_info)}; level_weights are {tuple(level_weights)}."
+                f"levels {tuple(levels)} must be different stages of the backbone, from 1 to "
+                f"{len(stage_info)}, each with a level weight; those are {tuple(level_weights)}."
             )
         self.levels = tuple(levels)
         self.squeeze, self.contrast = nn.ModuleDict(), nn.ModuleDict()
         self.spaces: tuple[str, ...] = ()
-        weights = []
+        weights: list[float] = []
         for level, weight in zip(levels, level_weights, strict=True):
             stage = stage_info[level - 1]
             width = hidden or stage.channels
@@ -296,25 +298,23 @@ class FRHead(nn.Module):
                 {"spatial": stage.joints, "temporal": stage.frames} if decouple else {"pooled": 1}
             )
             for branch, size in sizes.items():
-                key = (
-                    f"{stage.name}_{branch}"  # module names may not hold the dot of a space's name
-                )
-                in_features = stage.channels
+                space, in_features = f"{stage.name}.{branch}", stage.channels
+                key = _module_name(space)
                 if decouple:
                     self.squeeze[key] = Squeeze(stage.channels, size, width)
                     in_features = self.squeeze[key].out_features
                 self.contrast[key] = PrototypeContrast(
                     in_features, num_classes, hidden=width, **contrast
                 )
-                self.spaces += (f"{stage.name}.{branch}",)
-                weights.append(weight)
+                self.spaces += (space,)
+                weights.append(float(weight))
         self.register_buffer("branch_weights", torch.tensor(weights), persistent=False)
 
     def project(self, stages: Sequence[Tensor], num_clips: int, space: str) -> Tensor:
         """The features (N, D) of stage maps in one space, e.g. "fin.spatial"."""
         if space not in self.spaces:
-            raise UserError(f"No space '{space}' in this head. It has: {', '.join(self.spaces)}.")
-        key, index = space.replace(".", "_"), self.spaces.index(space)
+            raise unknown_name("space", space, self.spaces)
+        key, index = _module_name(space), self.spaces.index(space)
         level = self.levels[index * len(self.levels) // len(self.spaces)]
         branch = space.rsplit(".", 1)[1]
         x = stages[level - 1].to(self.branch_weights.dtype)
@@ -324,28 +324,21 @@ class FRHead(nn.Module):
 
     def prototypes(self, space: str) -> Tensor:
         """(K, D) class prototypes of a space."""
-        return self.contrast[space.replace(".", "_")].prototypes
+        return self.contrast[_module_name(space)].prototypes
 
     def forward(self, stages: Sequence[Tensor], labels: Tensor, logits: Tensor) -> FRHeadOutput:
         """The head's loss for stage maps (N*M, C', T', V), labels (N,) and logits (N, K)."""
+        branches = list(self.contrast.values())
+        results = []
         with torch.autocast(logits.device.type, enabled=False):
-            branches = list(self.contrast.values())
             outcomes = batch_outcomes(labels, logits, branches[0].tp_threshold)
             features = [self.project(stages, len(labels), space) for space in self.spaces]
-            losses: list[Tensor] = [logits.new_zeros(())] * len(features)
-            stats: list[ContrastStats] = []
-            for width in dict.fromkeys(f.shape[1] for f in features):  # usually one
-                chosen = [i for i, f in enumerate(features) if f.shape[1] == width]
-                together = torch.stack([features[i] for i in chosen])
-                some, stat = contrast_branches([branches[i] for i in chosen], together, outcomes)
-                stats.append(stat)
-                for i, loss in zip(chosen, some, strict=True):
-                    losses[i] = loss
-        branch_losses = torch.stack(losses)
-        joined = ContrastStats(
-            stats[0].counts,
-            torch.cat([s.fn_cosine for s in stats]),
-            torch.cat([s.fp_cosine for s in stats]),
-        )
-        loss = (branch_losses * self.branch_weights).sum()
-        return FRHeadOutput(loss, branch_losses.detach(), joined)
+            pairs = zip(branches, features, strict=True)
+            for _, group in groupby(pairs, key=lambda pair: pair[1].shape[1]):  # of one width
+                some, together = zip(*group, strict=True)
+                results.append(contrast_branches(some, torch.stack(together), outcomes))
+        losses, stats = zip(*results, strict=True)
+        losses = torch.cat(losses)
+        _, fn_cosine, fp_cosine = (torch.cat(parts) for parts in zip(*stats, strict=True))
+        joined = ContrastStats(stats[0].counts, fn_cosine, fp_cosine)
+        return FRHeadOutput((losses * self.branch_weights).sum(), losses.detach(), joined)
