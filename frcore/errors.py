@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake the user can mend. Its text names the thing, the value, the choices and the remedy."""
+    """A mistake the user can mend; its text names the thing, the value, the choices, the remedy."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

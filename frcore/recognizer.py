@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from frcore import __version__
 from frcore.backbones import Backbone, create_backbone
-from frcore.config import HeadConfig, ModelConfig, RunConfig
+from frcore.config import RunConfig
 from frcore.data.benchmarks import Benchmark
 from frcore.fr_head import FRHead
-from frcore.skeleton import Skeleton
 
 
 class RecognizerOutput(NamedTuple):
@@ -54,29 +53,31 @@ class Recognizer(nn.Module):
         return RecognizerOutput(self.classifier(self.dropout(embedding)), embedding, stages)
 
 
-def build_recognizer(
-    model: ModelConfig,
-    head: HeadConfig | None,
-    *,
-    skeleton: Skeleton,
-    num_classes: int,
-    num_persons: int,
-    num_frames: int,
-    channels: int = 3,
-) -> Recognizer:
-    """The recogniser that a configuration describes, with fresh weights from torch's generator."""
+def build_recognizer(config: RunConfig, benchmark: Benchmark, *, head: bool = True) -> Recognizer:
+    """The recogniser that a configuration describes, with fresh weights from torch's generator.
+
+    Args:
+        config: of the run.
+        benchmark: gives skeleton, classes, persons and channels.
+        head: with the configuration's FR Head, if it has one; False builds none.
+    """
     backbone = create_backbone(
-        model.backbone,
-        skeleton=skeleton,
-        num_persons=num_persons,
-        num_frames=num_frames,
-        **{"in_channels": channels, **model.overrides},
+        config.model.backbone,
+        skeleton=benchmark.skeleton,
+        num_persons=config.data.persons or benchmark.num_persons,
+        num_frames=config.data.transform.frames,
+        **{"in_channels": benchmark.channels, **config.model.overrides},
     )
     fr_head = None
-    if head is not None:
-        options = head.model_dump(exclude={"weight"})
-        fr_head = FRHead(backbone.stage_info, num_classes, **options)
-    return Recognizer(backbone, num_classes=num_classes, head=fr_head, dropout=model.dropout)
+    if head and config.head is not None:
+        options = config.head.model_dump(exclude={"weight"})
+        fr_head = FRHead(backbone.stage_info, benchmark.num_classes, **options)
+    return Recognizer(
+        backbone,
+        num_classes=benchmark.num_classes,
+        head=fr_head,
+        dropout=config.model.dropout,
+    )
 
 
 def checkpoint_metadata(

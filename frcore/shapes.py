@@ -1,4 +1,4 @@
-"""Named-dimension checks: `check_shape(x, "N C T V M", V=25)` says what an axis is and what it should be."""
+"""Named-dimension checks: `check_shape(x, "N C T V M", V=25)` says what each axis should be."""
 
 from itertools import permutations
 from typing import Any
@@ -32,7 +32,7 @@ def check_shape(array: Any, axes: str, *, name: str = "array", **expected: int) 
     ]
     raise UserError(
         f"{name} has shape {shape}; expected ({wanted}): {', '.join(wrong) or 'axes disagree'}."
-        + _likely_transposition(shape, names, expected)
+        + _likely_transposition(array, names, expected)
     )
 
 
@@ -41,10 +41,9 @@ def _fits(shape: tuple[int, ...], names: list[str], expected: dict[str, int]) ->
     return all(sizes.setdefault(a, n) == n for a, n in zip(names, shape, strict=True))
 
 
-def _likely_transposition(
-    shape: tuple[int, ...], names: list[str], expected: dict[str, int]
-) -> str:
-    """The reordering of axes under which every expected size holds; "" if none or several do."""
+def _likely_transposition(array: Any, names: list[str], expected: dict[str, int]) -> str:
+    """The reordering of axes under which every expected size holds; "" if none does."""
+    shape = tuple(array.shape)
     fits = [
         order
         for order in permutations(range(len(shape)))
@@ -52,4 +51,5 @@ def _likely_transposition(
     ]
     # Axes without an expected size are interchangeable: the order that moves fewest axes is meant.
     fits.sort(key=lambda order: sum(i != j for i, j in enumerate(order)))
-    return f" It looks transposed: try .transpose{fits[0]}." if fits else ""
+    method = "permute" if hasattr(array, "permute") else "transpose"  # a tensor, else NumPy
+    return f" It looks transposed: try .{method}{fits[0]}." if fits else ""

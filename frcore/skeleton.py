@@ -1,8 +1,9 @@
-"""The one place that knows a body: joints, bones, parts, and the graphs that networks build on them."""
+"""The one place that knows a body: joints, bones, parts, and the graphs built on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Skeleton:
         object.__setattr__(self, "joints", tuple(str(j) for j in self.joints))
         object.__setattr__(self, "bones", _int_pairs(self.bones))
         object.__setattr__(self, "left_right", _int_pairs(self.left_right))
-        parts = {str(k): tuple(int(j) for j in v) for k, v in self.parts.items()}
+        parts = {str(k): tuple(index(j) for j in v) for k, v in self.parts.items()}
         object.__setattr__(self, "parts", parts)
         self._check()
 
@@ -48,16 +49,16 @@ class Skeleton:
         outside = sorted(j for j in used if not 0 <= j < len(self.joints))
         if outside:
             raise UserError(
-                f"Skeleton '{self.name}' has {len(self.joints)} joints (0..{len(self.joints) - 1}); "
-                f"indices {outside} are outside. Indices are 0-based."
+                f"Skeleton '{self.name}' has {len(self.joints)} joints; "
+                f"indices {outside} are outside 0..{len(self.joints) - 1}. Indices are 0-based."
             )
         children = [child for child, _ in self.bones]
         twice = sorted({c for c in children if children.count(c) > 1})
         if twice or len(children) != len(self.joints) - 1:
             raise UserError(
-                f"The bones of skeleton '{self.name}' must make a tree: {len(self.joints) - 1} pairs "
-                f"(child, parent), each joint but the root a child once; got {len(children)} pairs"
-                + (f", joints {twice} more than once." if twice else ".")
+                f"The bones of skeleton '{self.name}' must make a tree: {len(self.joints) - 1} "
+                f"pairs (child, parent), each joint but the root a child once; got {len(children)} "
+                "pairs" + (f", joints {twice} more than once." if twice else ".")
             )
         if (self.hop_distance < 0).any():
             raise UserError(f"The bones of skeleton '{self.name}' do not connect all joints.")
@@ -95,7 +96,7 @@ class Skeleton:
         return distance
 
     def adjacency(self) -> np.ndarray:
-        """(3, V, V) float32: identity, inward and outward graphs, as CTR-GCN and 2s-AGCN start from.
+        """(3, V, V) float32: identity, inward and outward graph, where CTR-GCN and AAGCN start.
 
         An edge i -> j sets A[j, i] = 1 (inward: child to parent; outward: parent to child); each
         column is divided by its sum, empty columns stay zero.
@@ -128,7 +129,10 @@ class Skeleton:
 
 
 def _int_pairs(pairs: Any) -> tuple[tuple[int, int], ...]:
-    return tuple((int(a), int(b)) for a, b in pairs)
+    try:
+        return tuple((index(a), index(b)) for a, b in pairs)
+    except (TypeError, ValueError):
+        raise UserError(f"Not pairs of joint indices, such as (child, parent): {pairs}.") from None
 
 
 def get_skeleton(skeleton: "str | Skeleton") -> Skeleton:
@@ -147,7 +151,7 @@ def _zero_based(pairs: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(child) - 1, int(parent) - 1) for child, parent in split)
 
 
-# Kinect v2, as NTU RGB+D numbers it (Shahroudy et al., CVPR 2016); root: spine between the shoulders.
+# Kinect v2, as NTU RGB+D numbers it (Shahroudy et al., CVPR 2016); root: spine shoulder.
 NTU25 = Skeleton(
     name="ntu25",
     joints=(
@@ -171,7 +175,8 @@ NTU25 = Skeleton(
         "right leg": (16, 17, 18, 19),
     },
     left_right=(
-        (4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19), (21, 23), (22, 24),
+        (4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19),
+        (21, 23), (22, 24),
     ),
 )  # fmt: skip
 
@@ -186,7 +191,8 @@ UCLA20 = Skeleton(
         "right hip", "right knee", "right ankle", "right foot",
     ),
     bones=_zero_based(
-        "1-2 2-3 4-3 5-3 6-5 7-6 8-7 9-3 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19"
+        "1-2 2-3 4-3 5-3 6-5 7-6 8-7 9-3 10-9 11-10 12-11 13-1 14-13 15-14 16-15"
+        " 17-1 18-17 19-18 20-19"
     ),
     center=1,
     parts={

@@ -1,10 +1,12 @@
 """The contract of all backbones, and their registry.
 
-A backbone maps clips to a tuple of stage maps, one a block, in order. Whoever wants to look inside (FR Head, the
-analysis) asks `stage_info` for channels, frames and joints: nothing assumes 25 joints, 2 persons or 4 stages.
+A backbone maps clips to a tuple of stage maps, one a block, in order. Whoever looks inside (FR
+Head, the analysis) asks `stage_info` for channels, frames and joints: nothing assumes 25 joints,
+2 persons or 4 stages.
 """
 
 import fnmatch
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +40,8 @@ class Backbone(nn.Module):
         self, skeleton: Skeleton, *, num_persons: int, num_frames: int, in_channels: int
     ) -> None:
         super().__init__()
-        for name, value in dict(
-            num_persons=num_persons, num_frames=num_frames, in_channels=in_channels
-        ).items():
+        sizes = {"num_persons": num_persons, "num_frames": num_frames, "in_channels": in_channels}
+        for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}.")
         self.skeleton = skeleton
@@ -74,7 +75,11 @@ _REGISTRY: dict[str, Callable[..., Backbone]] = {}
 
 
 def register_backbone(build: Callable[..., Backbone]) -> Callable[..., Backbone]:
-    """Registers a function `build(skeleton, *, num_persons, num_frames, **overrides)` under its name."""
+    """Registers `build(skeleton, *, num_persons, num_frames, **overrides)` under its name.
+
+    What it takes is read from its own keywords or, where it passes them on, from the class that its
+    return annotation names.
+    """
     if build.__name__ in _REGISTRY:
         raise UserError(f"A backbone named '{build.__name__}' is registered already.")
     _REGISTRY[build.__name__] = build
@@ -108,11 +113,22 @@ def create_backbone(
     """
     if name not in _REGISTRY:
         raise unknown_name("backbone", name, list_backbones())
-    try:
-        return _REGISTRY[name](
-            get_skeleton(skeleton), num_persons=num_persons, num_frames=num_frames, **overrides
-        )
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise UserError(f"Backbone '{name}' does not take this: {error}.") from None
+    build = _REGISTRY[name]
+    known = _overrides(build)
+    for override in overrides:
+        if known is not None and override not in known:
+            raise unknown_name(f"override of backbone '{name}':", override, known)
+    return build(
+        get_skeleton(skeleton), num_persons=num_persons, num_frames=num_frames, **overrides
+    )
+
+
+def _overrides(build: Callable[..., Backbone]) -> list[str] | None:
+    """Names of the family's own arguments; None where its signature does not say."""
+    made = inspect.get_annotations(build).get("return")
+    for maker in (build, made) if isinstance(made, type) else (build,):
+        parameters = inspect.signature(maker).parameters.values()
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+            return [n for n in names if n not in ("num_persons", "num_frames")]
+    return None
