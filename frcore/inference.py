@@ -53,15 +53,7 @@ def load_recognizer(
             f"{checkpoint.path} was trained without FR Head: its only space is '{BACKBONE_SPACE}'."
         )
     with torch.random.fork_rng():
-        model = build_recognizer(
-            config.model,
-            config.head if head else None,
-            skeleton=record.skeleton,
-            num_classes=record.num_classes,
-            num_persons=record.num_persons,
-            num_frames=config.data.transform.frames,
-            channels=record.channels,
-        )
+        model = build_recognizer(config, record, head=head)
     weights = checkpoint.part("model")
     if not head:
         weights = {k: v for k, v in weights.items() if not k.startswith("head.")}

@@ -1,4 +1,4 @@
-"""The splits of a run: which clips train, which judge, and which of those were seen under another name."""
+"""The splits of a run: which clips train, which judge, and which of those were trained on too."""
 
 import logging
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
         UserError: no training clips, or none in the split that `train.select` judges by.
     """
     found = {
-        split: load_split(store, split, config.data, device, seed=config.seed)
+        split: load_split(
+            store, split, config.data, device, training=split == "train", seed=config.seed
+        )
         for split in ("train", "val", "test")
     }
     protocol = store.protocol(config.data.protocol)
@@ -72,11 +74,20 @@ def load_split(
     data: DataConfig,
     device: torch.device,
     *,
+    training: bool = False,
     seed: int = 0,
 ) -> ClipPipeline | None:
     """The pipeline of a split as a run's data configuration has it; None if the split is empty.
 
     The clips lie on `device` if they take at most half of its free memory, else on the CPU.
+
+    Args:
+        store: where the clips are.
+        split: any of them can be seen in either way.
+        data: protocol, held-out subjects, duplicates, stream and transform.
+        device: where batches should be made.
+        training: augmented by `seed`, or the fixed transform of evaluation.
+        seed: of the run.
     """
     rows = store.split(
         split,
@@ -87,17 +98,18 @@ def load_split(
     if len(rows) == 0:
         return None
     record = store.benchmark
-    joints = (rows["num_frames"] * rows["num_persons"]).sum() * record.skeleton.num_joints
     if device.type == "cuda":
+        joints = rows["num_frames"].sum() * record.num_persons * record.skeleton.num_joints
         free, _ = torch.cuda.mem_get_info(device)
         if 4 * joints * record.channels > free / 2:
+            log.warning("Split '%s' does not fit on %s: its clips stay on the CPU.", split, device)
             device = torch.device("cpu")
     return ClipPipeline(
         DeviceClips.from_store(store, rows, device),
         record.skeleton,
         data.transform,
         stream=data.stream,
-        num_persons=record.num_persons,
-        training=split == "train",
+        num_persons=data.persons or record.num_persons,
+        training=training,
         seed=seed,
     )

@@ -112,17 +112,9 @@ class Trainer:
         directory.truncate(self.epoch)
 
     def _build_model(self) -> None:
-        config, record = self.config, self.store.benchmark
+        config = self.config
         torch.manual_seed(config.seed)
-        self.model = build_recognizer(
-            config.model,
-            config.head,
-            skeleton=record.skeleton,
-            num_classes=record.num_classes,
-            num_persons=record.num_persons,
-            num_frames=config.data.transform.frames,
-            channels=record.channels,
-        ).to(self.device)
+        self.model = build_recognizer(config, self.store.benchmark).to(self.device)
         self.optimizer = build_optimizer(self.model, config.optim)
         sample_ids = self.splits.train.clips.sample_ids
         self.guard = StepGuard(
