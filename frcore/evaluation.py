@@ -1,57 +1,23 @@
-"""A trained recogniser over a split: logits and features, batch by batch, without gradients."""
+"""A recogniser over a split: logits and features, batch by batch, without gradients."""
 
-import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from frcore.data.augment import ClipPipeline
-from frcore.errors import UserError, unknown_name
+from frcore.device import autocast
+from frcore.errors import unknown_name
 from frcore.recognizer import Recognizer
 
-Precision = Literal["auto", "fp32", "bf16"]
 BACKBONE_SPACE = "backbone"
 
 
-def choose_device(device: str) -> torch.device:
-    """ "auto" is CUDA where there is one; a device that is not there is a UserError."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"Device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices. "
-            "Choose 'cpu' or 'auto'."
-        )
-    return chosen
-
-
-def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """The backbone's autocast type: "auto" is bfloat16 where matrix units multiply it.
-
-    Vector units alone do not pay: with AVX-512 BF16 and no AMX, bfloat16 products were measured at
-    half the rate of float32 ones.
-    """
-    if precision == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.get_device_capability(device) >= (8, 0)
-        else:
-            fast = torch.cpu._is_amx_tile_supported()
-        precision = "bf16" if fast else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """Autocast of the backbone to `dtype`; float32 runs as it is."""
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
-
-
-def usable_threads() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class Stopped(Exception):
+    """An evaluation was asked to stop before its end."""
 
 
 @torch.no_grad()
@@ -62,29 +28,86 @@ def forward_split(
     batch_size: int,
     dtype: torch.dtype,
     spaces: Sequence[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits (N, K) and features {space: (N, D)} of all clips of a pipeline, float32 on the CPU.
 
     The model is in evaluation mode meanwhile and in its former mode afterwards.
 
+    Args:
+        model: on its device.
+        pipeline: the clips, as it gives them.
+        batch_size: clips at a time.
+        dtype: of the backbone, see `choose_precision`.
+        spaces: whose features to keep: "backbone" or the head's.
+        stopped: asked before every batch.
+
     Raises:
         UserError: for a space that the model does not have.
+        Stopped: when `stopped()` is true.
     """
     known = (BACKBONE_SPACE, *(model.head.spaces if model.head is not None else ()))
     for space in spaces:
         if space not in known:
             raise unknown_name("space", space, known)
     was_training, device = model.training, next(model.parameters()).device
-    model.eval()
     logits: list[Tensor] = []
     features: dict[str, list[Tensor]] = {space: [] for space in spaces}
-    for index in torch.arange(len(pipeline.clips)).split(batch_size):
-        with autocast(device, dtype):
-            out = model(pipeline(index).to(device))
-        logits.append(out.logits.float())
-        for space, parts in features.items():
-            own = space == BACKBONE_SPACE
-            part = out.embedding if own else model.head.project(out.stages, len(index), space)
-            parts.append(part.float())
-    model.train(was_training)
+    batches = torch.arange(len(pipeline.clips)).split(batch_size)
+    model.eval()
+    try:
+        for index in tqdm(batches, desc="evaluation", unit="batch", delay=2, leave=False):
+            if stopped():
+                raise Stopped
+            with autocast(device, dtype):
+                out = model(pipeline(index).to(device))
+            logits.append(out.logits.float())
+            for space, parts in features.items():
+                own = space == BACKBONE_SPACE
+                part = out.embedding if own else model.head.project(out.stages, len(index), space)
+                parts.append(part.float())
+    finally:
+        model.train(was_training)
     return torch.cat(logits).cpu(), {s: torch.cat(parts).cpu() for s, parts in features.items()}
+
+
+def judge_splits(
+    model: Recognizer,
+    judges: Mapping[str, ClipPipeline],
+    unseen: Tensor | None,
+    *,
+    batch_size: int,
+    dtype: torch.dtype,
+    skip: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """An epoch's accuracies, and what it says of every clip.
+
+    Args:
+        model, batch_size, dtype, stopped: see `forward_split`.
+        judges: pipelines by split, "val" and "test".
+        unseen: (N,) bool over the test clips; None where all are.
+        skip: evaluate nothing, but give the same names.
+
+    Returns:
+        "<split>_acc" and, with `unseen`, "test_acc_unseen" (NaN if skipped); "<split>_predicted"
+        (N,) int16 (-1 if skipped) and "<split>_p_true" (N,) float32 (NaN if skipped).
+    """
+    scores: dict[str, float] = {}
+    clips: dict[str, Any] = {}
+    for split, pipeline in judges.items():
+        labels = pipeline.clips.labels.cpu()
+        predicted, p_true = torch.full_like(labels, -1), torch.full(labels.shape, math.nan)
+        if not skip:
+            logits, _ = forward_split(
+                model, pipeline, batch_size=batch_size, dtype=dtype, stopped=stopped
+            )
+            predicted = logits.argmax(1)
+            p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+        correct = (predicted == labels).double()
+        scores[f"{split}_acc"] = math.nan if skip else correct.mean().item()
+        if split == "test" and unseen is not None:
+            scores["test_acc_unseen"] = math.nan if skip else correct[unseen].mean().item()
+        clips[f"{split}_predicted"] = predicted.numpy().astype("int16")
+        clips[f"{split}_p_true"] = p_true.numpy()
+    return scores, clips

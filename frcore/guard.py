@@ -1,7 +1,7 @@
-"""A training step with a loss or gradient that is not finite leaves nothing behind, and names its clips.
+"""A training step with a loss or gradient that is not finite leaves nothing behind.
 
-The check stays on the device: the optimiser skips, batch-norm statistics and prototypes go back to what they were,
-and only every `read_every` steps the verdicts are read.
+The check stays on the device: the optimiser skips, batch-norm statistics and prototypes go back to
+what they were, and only every `read_every` steps the verdicts are read and bad batches named.
 """
 
 import logging
@@ -15,6 +15,7 @@ from frcore.errors import UserError
 log = logging.getLogger(__name__)
 
 _PATIENCE = 3  # bad steps in a row that end a run
+_SHOWN = 64  # clips named a step
 
 
 class NonFiniteError(UserError):
@@ -22,11 +23,11 @@ class NonFiniteError(UserError):
 
 
 class StepGuard:
-    """Applies an optimiser step only if loss and gradients are finite; else undoes the forward pass.
+    """Applies an optimiser step if loss and gradients are finite; else undoes the forward pass.
 
     Args:
-        model: its buffers are undone; they become views of one tensor a type, so that one copy saves
-            them all. Place the model on its device before.
+        model: its buffers are undone; they become views of one tensor a type, so that one copy
+            saves them all. Place the model on its device before.
         optimizer: a fused SGD with momentum buffers (fused optimisers skip on `found_inf`).
         name_clips: sample ids of a batch's index, for messages.
         read_every: steps between reads of the verdicts; 1 on a CPU, where reading is free.
@@ -53,7 +54,19 @@ class StepGuard:
             saved.copy_(flat)
 
     def step(self, loss: Tensor, index: Tensor, position: str) -> Tensor:
-        """Steps the optimiser if all is finite; returns that verdict as a bool scalar on the device."""
+        """Steps the optimiser if all is finite.
+
+        Args:
+            loss: scalar, after `backward`.
+            index: the batch's clips, for `name_clips`.
+            position: where in the run, for messages.
+
+        Returns:
+            That verdict, a bool scalar on the device.
+
+        Raises:
+            NonFiniteError: see `read`.
+        """
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         ok = torch.isfinite(loss.detach()) & torch.isfinite(norm)
@@ -82,14 +95,14 @@ class StepGuard:
             if ok:
                 continue
             names = self.name_clips(index)
-            shown = ", ".join(names[:64])
+            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             log.warning(
                 "%s: loss or gradients not finite; step skipped. Clips: %s", position, shown
             )
             if self._in_a_row >= _PATIENCE:
                 raise NonFiniteError(
                     f"{position}: {_PATIENCE} steps in a row gave a loss or gradients that are not "
-                    f"finite; weights are those before them. Clips of the last: {shown}. Try a "
+                    f"finite; none of them changed the model. Clips of the last: {shown}. Try a "
                     "smaller optim.lr, train.precision=fp32, and `frcore data check`."
                 )
 

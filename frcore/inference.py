@@ -10,19 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from frcore import __version__
 from frcore.checkpoint import Checkpoint, CheckpointError, load_checkpoint, match_tensors
 from frcore.config import RunConfig, Split, load_recipe
 from frcore.data.benchmarks import Benchmark
 from frcore.data.store import Store, open_store
+from frcore.device import choose_device, choose_precision
 from frcore.errors import UserError, unknown_name
-from frcore.evaluation import (
-    BACKBONE_SPACE,
-    choose_device,
-    choose_precision,
-    forward_split,
-)
+from frcore.evaluation import BACKBONE_SPACE, forward_split
 from frcore.predictions import Predictions
-from frcore.recognizer import Recognizer, build_recognizer
+from frcore.recognizer import FORMAT, Recognizer, build_recognizer
 from frcore.run_dir import Run
 from frcore.splits import load_split
 
@@ -43,22 +40,30 @@ def load_recognizer(
         UserError: `head` is asked of a model trained without one.
     """
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_checkpoint(checkpoint)
+        checkpoint = _load_checkpoint(checkpoint)
     meta = checkpoint.metadata
-    if meta.get("format") != 1 or "config" not in meta:
-        raise CheckpointError(f"{checkpoint.path} is not a checkpoint of a frcore run.")
     config, record = load_recipe(meta["config"]), Benchmark.from_dict(meta["benchmark"])
     if head and config.head is None:
         raise UserError(
             f"{checkpoint.path} was trained without FR Head: its only space is '{BACKBONE_SPACE}'."
         )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # fresh weights, soon replaced, are made on the CPU
         model = build_recognizer(config, record, head=head)
     weights = checkpoint.part("model")
     if not head:
         weights = {k: v for k, v in weights.items() if not k.startswith("head.")}
     model.load_state_dict(match_tensors(weights, model.state_dict(), source=checkpoint.path))
     return model.eval(), config, record
+
+
+def _load_checkpoint(path: str | Path) -> Checkpoint:
+    checkpoint = load_checkpoint(path)
+    if checkpoint.metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is no checkpoint of a run that this frcore can read: its format is "
+            f"{checkpoint.metadata.get('format')!r}, expected {FORMAT}."
+        )
+    return checkpoint
 
 
 def predict(
@@ -74,7 +79,7 @@ def predict(
 
     Args:
         run: a run, its directory, or a checkpoint file.
-        split: "train", "val" or "test"; train clips are seen as in evaluation, without augmentation.
+        split: "train", "val" or "test"; none of them is augmented.
         data: another store than the one it was trained on (same skeleton and classes).
         spaces: features to keep: "backbone" (the classifier's embedding) or a head's branch such as
             "fin.spatial"; a model trained with FR Head has its prototypes there.
@@ -83,28 +88,27 @@ def predict(
 
     Returns:
         Predictions with sample ids, labels, logits (N, K), features (N, D) and prototypes (K, D) by
-        space. Kept in `predictions/` beside the checkpoint; made again only if checkpoint, data or
-        spaces change.
+        space. Kept in `predictions/` beside the checkpoint; made again only if checkpoint, data,
+        spaces or precision change.
 
     Raises:
         UserError: no such run, split or space; a store other than the checkpoint's.
     """
     if split not in ("train", "val", "test"):
         raise unknown_name("split", split, ("train", "val", "test"))
-    path = run.checkpoint() if isinstance(run, Run) else Path(run)
-    path = Run.open(path).checkpoint() if path.is_dir() else path
-    checkpoint = load_checkpoint(path)
-    store = _find_store(checkpoint, data)
-    cache = _cache_path(checkpoint, store, split, spaces)
-    if cache.is_file():
-        try:
-            return Predictions.load(cache)
-        except UserError as error:
-            log.warning("%s cannot be used and is made again: %s", cache, error)
-    made = _predict(checkpoint, store, split, tuple(spaces), choose_device(device), batch_size)
+    spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
+    if not isinstance(run, Run):
+        run = Run.open(run) if Path(run).is_dir() else Path(run)
+    checkpoint = _load_checkpoint(run.checkpoint() if isinstance(run, Run) else run)
+    store, where = _find_store(checkpoint, data), choose_device(device)
+    cache = _cache_path(checkpoint, store, split, spaces, where)
+    kept = _load_kept(cache, checkpoint, store, split)
+    if kept is not None:
+        return kept
+    made = _predict(checkpoint, store, split, spaces, where, batch_size)
     try:
         made.save(cache)
-    except (OSError, UserError) as error:
+    except UserError as error:
         log.warning("Predictions are not kept: %s", error)
     return made
 
@@ -116,13 +120,14 @@ def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Stor
         if store.fingerprint != meta["fingerprint"]:
             raise UserError(
                 f"{checkpoint.path} was trained on other clips than {store.path} holds now "
-                f"(fingerprint {meta['fingerprint'][:12]}, now {store.fingerprint[:12]}). Restore that "
-                f"store, or pass data='{store.benchmark.name}' to predict on this one all the same."
+                f"(fingerprint {meta['fingerprint'][:12]}, now {store.fingerprint[:12]}). Restore "
+                f"that store, or pass data='{store.benchmark.name}' to predict on this one all "
+                "the same."
             )
         return store
     store = data if isinstance(data, Store) else open_store(data)
     record = Benchmark.from_dict(meta["benchmark"])
-    for what in ("class_names", "skeleton", "num_persons", "channels"):
+    for what in ("class_names", "skeleton", "channels"):
         ours, theirs = getattr(record, what), getattr(store.benchmark, what)
         if ours != theirs:
             raise UserError(
@@ -131,10 +136,29 @@ def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Stor
     return store
 
 
-def _cache_path(checkpoint: Checkpoint, store: Store, split: str, spaces: Sequence[str]) -> Path:
-    key = json.dumps([checkpoint.sha256, store.fingerprint, split, list(spaces)])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+def _cache_path(
+    checkpoint: Checkpoint, store: Store, split: str, spaces: tuple[str, ...], device: torch.device
+) -> Path:
+    precision = choose_precision(checkpoint.metadata["config"]["train"]["precision"], device)
+    content = (checkpoint.sha256, store.fingerprint, split, spaces, str(precision), __version__)
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return checkpoint.path.parent / "predictions" / f"{split}-{digest}.npz"
+
+
+def _load_kept(cache: Path, checkpoint: Checkpoint, store: Store, split: str) -> Predictions | None:
+    """What was kept, if it is there, whole, and what its name says."""
+    if not cache.is_file():
+        return None
+    try:
+        kept = Predictions.load(cache)
+    except UserError as error:
+        log.warning("%s cannot be used and is made again: %s", cache, error)
+        return None
+    expected = {"checkpoint": checkpoint.sha256, "fingerprint": store.fingerprint, "split": split}
+    if any(kept.metadata.get(name) != value for name, value in expected.items()):
+        log.warning("%s belongs to another checkpoint or store and is made again.", cache)
+        return None
+    return kept
 
 
 def _predict(
@@ -147,13 +171,15 @@ def _predict(
 ) -> Predictions:
     head_spaces = [s for s in spaces if s != BACKBONE_SPACE]
     model, config, record = load_recognizer(checkpoint, head=bool(head_spaces))
-    pipeline = load_split(store, split, config.data, device)
+    seen_persons = {"persons": config.data.persons or record.num_persons}
+    data = config.data.model_copy(update=seen_persons)
+    pipeline = load_split(store, split, data, device)
     if pipeline is None:
         raise UserError(
             f"{store} has no clips in split '{split}' (protocol "
-            f"'{store.protocol(config.data.protocol)}', val_subjects {list(config.data.val_subjects)})."
+            f"'{store.protocol(config.data.protocol)}', val_subjects "
+            f"{list(config.data.val_subjects)})."
         )
-    pipeline.training = False
     dtype = choose_precision(config.train.precision, device)
     logits, features = forward_split(
         model.to(device), pipeline, batch_size=batch_size, dtype=dtype, spaces=spaces
@@ -184,7 +210,7 @@ def _metadata(
         "checkpoint": checkpoint.sha256,
         "fingerprint": store.fingerprint,
         "epoch": checkpoint.metadata["epoch"],
-        "select": config.train.select,
+        "select": checkpoint.metadata["select"],
         "duplicates": config.data.duplicates,
         "run": checkpoint.path.parent.name,
         "seed": config.seed,

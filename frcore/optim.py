@@ -29,7 +29,14 @@ def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.SGD:
 
 
 def learning_rate(optim: OptimConfig, epochs: int, position: float) -> float:
-    """The rate at a position in epochs: linear warm-up by whole epochs, then steps or a cosine to 0."""
+    """The learning rate of a step.
+
+    Args:
+        optim: `lr` is reached at the end of a linear warm-up by whole epochs; then it is multiplied
+            by `gamma` at each milestone, or falls to 0 along half a cosine, step by step.
+        epochs: of the whole run.
+        position: epochs done before the step, with their fraction.
+    """
     if position < optim.warmup_epochs:
         return optim.lr * (math.floor(position) + 1) / optim.warmup_epochs
     if optim.schedule == "step":

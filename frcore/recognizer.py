@@ -11,6 +11,8 @@ from frcore.config import RunConfig
 from frcore.data.benchmarks import Benchmark
 from frcore.fr_head import FRHead
 
+FORMAT = 1  # of a checkpoint's metadata
+
 
 class RecognizerOutput(NamedTuple):
     """What a recogniser says of N clips."""
@@ -85,7 +87,7 @@ def checkpoint_metadata(
 ) -> dict[str, Any]:
     """What makes a checkpoint self-describing: enough to build the model and to find its data."""
     return {
-        "format": 1,
+        "format": FORMAT,
         "frcore": __version__,
         "model": config.model_name,
         "config": config.model_dump(mode="json"),

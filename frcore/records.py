@@ -1,8 +1,10 @@
 """What one epoch leaves behind: sums on the device while it runs, rows and arrays when it ends.
 
-The sums are saved with a checkpoint, so an epoch that was cut in two gives the same row as one that was not.
+The sums are saved with a checkpoint, so an epoch that was cut in two gives the same row as one that
+was not.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -12,65 +14,88 @@ from frcore.fr_head import FRHeadOutput
 
 
 class EpochRecord:
-    """Running sums of one training epoch: losses, outcomes, calibration and each clip's prediction.
+    """Running sums of one training epoch: losses, outcomes, calibration, each clip's prediction.
 
     Args:
         num_clips: N, clips of the training split.
         num_classes: K.
-        spaces: the head's branches, () without a head.
-        device: where the sums live; nothing is read from it before the epoch ends.
+        repeats: times each clip is seen.
+        spaces: the head's branches; None without a head.
+        weight: of the head's loss.
+        device: where the sums live; `add` reads nothing from it.
     """
 
     def __init__(
-        self, num_clips: int, num_classes: int, spaces: tuple[str, ...], device: torch.device
+        self,
+        num_clips: int,
+        num_classes: int,
+        *,
+        repeats: int = 1,
+        spaces: tuple[str, ...] | None = None,
+        weight: float = 0.0,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.spaces = spaces
-        branches = len(spaces)
+        self.spaces, self.weight = spaces, weight
 
-        def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float64, device=device)
 
+        views = (repeats, num_clips)
         self.sums = {
-            "views": zeros(),  # clips seen in steps that counted
+            "views": zeros(),  # in steps that were applied
+            "skipped": zeros(),  # steps that were not
             "correct": zeros(),
             "ce": zeros(),
-            "cl": zeros(),
-            "branches": zeros(branches),
-            "counts": zeros(3, num_classes),  # TP, FN, FP
-            "fn_cosine": zeros(branches, num_classes),  # summed over the batches that had any
-            "fp_cosine": zeros(branches, num_classes),
-            "fn_batches": zeros(num_classes),
-            "fp_batches": zeros(num_classes),
-            "skipped": zeros(),
-            "predicted": torch.full((num_clips,), -1, dtype=torch.int32, device=device),
-            "p_true": zeros(num_clips, dtype=torch.float32),
+            "predicted": torch.full(views, -1, dtype=torch.int32, device=device),
+            "p_true": torch.full(views, math.nan, device=device),
         }
+        if spaces is not None:
+            self.sums |= {
+                "cl": zeros(),
+                "branches": zeros(len(spaces)),
+                "counts": zeros(3, num_classes),  # TP, FN, FP
+                "fn_cosine": zeros(len(spaces), num_classes),  # over the batches that had any
+                "fp_cosine": zeros(len(spaces), num_classes),
+                "fn_batches": zeros(num_classes),
+                "fp_batches": zeros(num_classes),
+            }
 
     def add(
         self,
         index: Tensor,
+        repeat: Tensor,
         labels: Tensor,
         logits: Tensor,
         ce: Tensor,
         head: FRHeadOutput | None,
         ok: Tensor,
     ) -> None:
-        """Adds one step, if `ok` (a bool scalar on the device): no value is read back."""
-        s, n = self.sums, len(labels)
+        """Adds one step of n views, if it was applied.
+
+        Args:
+            index, repeat: (n,) int64, which clips and which of their views.
+            labels: (n,) int64.
+            logits: (n, K).
+            ce: scalar, the batch's mean.
+            head: what the head said.
+            ok: bool scalar on the device: the step was applied.
+        """
+        sums, n = self.sums, len(labels)
         logits = logits.detach().float()
         predicted = logits.argmax(1)
         p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
 
         def grow(name: str, value: Tensor | float) -> None:
             value = torch.as_tensor(value, dtype=torch.float64, device=ok.device)
-            s[name] += torch.where(ok, value, 0.0)
+            sums[name] += torch.where(ok, value, 0.0)
 
         grow("views", float(n))
+        sums["skipped"] += (~ok).double()
         grow("correct", (predicted == labels).sum())
         grow("ce", ce.detach() * n)
-        s["skipped"] += (~ok).double()
-        s["predicted"][index] = torch.where(ok, predicted.int(), s["predicted"][index])
-        s["p_true"][index] = torch.where(ok, p_true, s["p_true"][index])
+        view = repeat, index  # each is in one step an epoch
+        sums["predicted"][view] = torch.where(ok, predicted.int(), -1)
+        sums["p_true"][view] = torch.where(ok, p_true, math.nan)
         if head is not None:
             grow("cl", head.loss.detach() * n)
             grow("branches", head.branch_losses.double() * n)
@@ -80,43 +105,66 @@ class EpochRecord:
             grow("fn_batches", head.stats.counts[1] > 0)
             grow("fp_batches", head.stats.counts[2] > 0)
 
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that were not applied."""
+        return int(self.sums["skipped"])
+
+    def losses(self) -> dict[str, float]:
+        """Means over the views so far: loss, ce and, with a head, cl (loss = ce + weight * cl)."""
+        views = max(float(self.sums["views"]), 1.0)
+        ce = float(self.sums["ce"]) / views
+        if self.spaces is None:
+            return {"loss": ce, "ce": ce}
+        cl = float(self.sums["cl"]) / views
+        return {"loss": ce + self.weight * cl, "ce": ce, "cl": cl}
+
+    def accuracy(self) -> float:
+        """Share of the views so far that were predicted right."""
+        return float(self.sums["correct"]) / max(float(self.sums["views"]), 1.0)
+
     def row(self) -> dict[str, float]:
-        """Means over the views of the epoch, for metrics.csv."""
-        s = {k: v.cpu() for k, v in self.sums.items()}
-        views = max(float(s["views"]), 1.0)
-        row = {"loss": 0.0, "ce": float(s["ce"]) / views, "cl": float(s["cl"]) / views}
-        for space, value in zip(self.spaces, s["branches"].tolist(), strict=True):
-            row[f"cl_{space.replace('.', '_')}"] = value / views
-        if self.spaces:
-            tp, fn, fp = s["counts"].sum(1).long().tolist()
-            row |= {"tp": tp, "fn": fn, "fp": fp}
-        row["train_acc"] = float(s["correct"]) / views
-        row["skipped_steps"] = int(s["skipped"])
-        return row
+        """The epoch's part of metrics.csv: means over its views, and counts."""
+        row = self.losses()
+        if self.spaces is not None:
+            branches = self.sums["branches"] / self.sums["views"].clamp(min=1)
+            for space, value in zip(self.spaces, branches.tolist(), strict=True):
+                row[f"cl_{space.replace('.', '_')}"] = value
+            counts = self.sums["counts"].sum(1).long().tolist()
+            row |= dict(zip(("tp", "fn", "fp"), counts, strict=True))
+        return row | {"train_acc": self.accuracy()}
 
     def calibration(self) -> dict[str, Any]:
-        """By class (and branch): set sizes, mean cosine of FN and FP centres to the prototype (NaN: none)."""
-        s = {k: v.cpu() for k, v in self.sums.items()}
-        nothing = torch.tensor(float("nan"), dtype=torch.float64)
+        """What the head saw, for calibration.npz.
 
-        def mean(name: str) -> Tensor:
-            batches = s[f"{name}_batches"]
-            return torch.where(batches > 0, s[f"{name}_cosine"] / batches.clamp(min=1), nothing)
+        Returns:
+            "tp", "fn", "fp": (K,) clips of each class in these sets; "fn_cosine", "fp_cosine":
+            (B, K) cosine of their centre to the prototype, the mean over the batches that had any
+            (NaN: none).
+        """
+        sums = {k: v.cpu() for k, v in self.sums.items()}
 
-        tp, fn, fp = s["counts"].long()
+        def mean(name: str) -> Any:
+            batches = sums[f"{name}_batches"]
+            return (sums[f"{name}_cosine"] / batches).float().numpy()  # 0 / 0 is NaN
+
+        tp, fn, fp = sums["counts"].long().numpy()
         return {
-            "tp": tp.numpy(),
-            "fn": fn.numpy(),
-            "fp": fp.numpy(),
-            "fn_cosine": mean("fn").float().numpy(),
-            "fp_cosine": mean("fp").float().numpy(),
+            "tp": tp,
+            "fn": fn,
+            "fp": fp,
+            "fn_cosine": mean("fn"),
+            "fp_cosine": mean("fp"),
         }
 
     def history(self) -> dict[str, Any]:
-        """Each training clip's predicted class (its last view of the epoch) and p of its true class."""
+        """Each training clip's predicted class and p of its true class, in its last view.
+
+        -1 and NaN where that step was not applied.
+        """
         return {
-            "train_predicted": self.sums["predicted"].cpu().numpy().astype("int16"),
-            "train_p_true": self.sums["p_true"].cpu().numpy().astype("float32"),
+            "train_predicted": self.sums["predicted"][-1].cpu().numpy().astype("int16"),
+            "train_p_true": self.sums["p_true"][-1].cpu().numpy(),
         }
 
     def tensors(self) -> dict[str, Tensor]:

@@ -1,0 +1,81 @@
+"""Where a run computes, how exactly, and torch's settings meanwhile."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
+
+import torch
+
+from frcore.errors import UserError
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is CUDA where there is one.
+
+    Raises:
+        UserError: for a device that is not here, or none that is used here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise UserError(f"Unknown device '{device}'. Choose 'auto', 'cpu', 'cuda' or 'cuda:1'.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"Device '{device}' is not here: torch sees {torch.cuda.device_count()} CUDA devices. "
+            "Choose 'cpu' or 'auto'."
+        )
+    return chosen
+
+
+def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """The backbone's autocast type: "auto" is bfloat16 where matrix units multiply it.
+
+    Vector units alone do not pay: with AVX-512 BF16 and no AMX, bfloat16 products were measured at
+    half the rate of float32 ones.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.get_device_capability(device) >= (8, 0)
+        else:
+            fast = torch.cpu._is_amx_tile_supported()
+        precision = "bf16" if fast else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """Autocast of the backbone to `dtype`; float32 runs as it is."""
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+@contextmanager
+def torch_settings(
+    device: torch.device, threads: int | None, deterministic: bool
+) -> Iterator[None]:
+    """Threads, determinism and random generators for a run; as they were before at its end.
+
+    Args:
+        device: whose generator is put back, beside the CPU's.
+        threads: of the CPU; None: as they are.
+        deterministic: on CUDA, algorithms that give the same bits each time (the CPU's always do).
+    """
+    threads_before = torch.get_num_threads()
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            if threads:
+                torch.set_num_threads(threads)
+            if deterministic and device.type == "cuda":
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+                torch.use_deterministic_algorithms(True, warn_only=True)
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
