@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,9 @@ app.add_typer(data, name="data")
 
 def main() -> None:
     """Entry point of `frcore` and `python -m frcore`."""
+    # Waiting OpenMP threads sleep instead of spinning: beside another busy process that halves a
+    # step's time. Read once, when torch is first imported; the user's own setting wins.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="frcore")
 
 
