@@ -11,14 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
+    from frviz import figures
     from frviz.live_view import live
 
+_SUBMODULES = ("figures",)
 _HOME = {"live": "frviz.live_view"}  # public name -> the module that defines it
 
-__all__ = ["live"]
+__all__ = ["figures", "live"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"frviz.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'frviz' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,27 @@
+"""Plotly figures, one a function, each from a table or an array. Lazy, and without torch."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
+    from frviz.figures.charts import bars, curves
+    from frviz.figures.clips import clip_lengths, clip_strip
+
+_HOME = {  # public name -> the module that defines it
+    "bars": "frviz.figures.charts",
+    "curves": "frviz.figures.charts",
+    "clip_lengths": "frviz.figures.clips",
+    "clip_strip": "frviz.figures.clips",
+}
+
+__all__ = ["bars", "clip_lengths", "clip_strip", "curves"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,89 @@
+"""Lines and bars from any table: one line or bar a column."""
+
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from frviz.figures.style import COLOURS, DASHES, finish, text
+
+Unit = Literal["", "%"]
+
+
+def curves(
+    table: pd.DataFrame, *, y: str = "", title: str = "", unit: Unit = "", height: int = 340
+) -> go.Figure:
+    """One line a column over the table's index, such as accuracy by epoch of several runs.
+
+    Args:
+        table: numbers; NaN leaves a gap that is bridged. The index is the horizontal axis.
+        y: what the numbers are.
+        title: of the figure.
+        unit: "%" for shares in 0..1, shown as percentages.
+        height: pixels.
+    """
+    figure = go.Figure()
+    for number, (name, column) in enumerate(table.items()):
+        known = column.dropna()
+        figure.add_scatter(
+            x=known.index.tolist(),
+            y=known.tolist(),
+            name=text(name),
+            mode="lines+markers" if len(known) < 2 else "lines",
+            line={"color": _colour(number), "dash": _dash(number), "width": 2},
+            hovertemplate=_hover(name, "y", unit),
+        )
+    finish(figure, title=title, height=height)
+    figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_xaxes(title_text=text(table.index.name or ""), showgrid=False)
+    return figure.update_yaxes(title_text=text(y), tickformat=".0%" if unit else None)
+
+
+def bars(
+    table: pd.DataFrame,
+    *,
+    x: str = "",
+    title: str = "",
+    unit: Unit = "",
+    stacked: bool = False,
+    height: int | None = None,
+) -> go.Figure:
+    """Horizontal bars, one group a row of the table, one bar a column.
+
+    Args:
+        table: numbers; the index names the rows, drawn from top to bottom.
+        x: what the numbers are.
+        title: of the figure.
+        unit: "%" for shares in 0..1, shown as percentages.
+        stacked: one bar a row, the columns one after the other.
+        height: pixels; None: by the number of bars.
+    """
+    figure = go.Figure()
+    for number, (name, column) in enumerate(table.items()):
+        figure.add_bar(
+            y=[text(row) for row in table.index],
+            x=column.tolist(),
+            name=text(name),
+            orientation="h",
+            marker={"color": _colour(number), "line": {"width": 0}},
+            hovertemplate=_hover(name, "x", unit),
+        )
+    lines = len(table) * (1 if stacked else max(1, table.shape[1]))
+    finish(figure, title=title, height=height or 130 + (22 if stacked else 16) * lines)
+    figure.update_layout(barmode="stack" if stacked else "group", bargap=0.3, showlegend=True)
+    figure.update_layout(legend_traceorder="normal", hovermode="y unified")
+    figure.update_xaxes(title_text=text(x), tickformat=".0%" if unit else None)
+    return figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _dash(number: int) -> str:
+    return DASHES[number % len(DASHES)]
+
+
+def _hover(name: object, axis: str, unit: Unit) -> str:
+    number = f"%{{{axis}:.1%}}" if unit else f"%{{{axis}:.4~g}}"
+    return f"{text(name)}: {number}<extra></extra>"
