@@ -10,6 +10,9 @@ WORKERS ?= 2
 # Several processes with one thread each are faster and steadier than one process with several.
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
+# JupyterLab asks to be told when it runs as root, as in most containers.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lab format clean
 
@@ -46,7 +49,7 @@ test-slow: $(STAMP)
 	$(PYTEST) -m "slow or browser" || [ $$? = 5 ]  # 5: no test has these marks
 
 lab: $(STAMP)
-	$(VENV)/bin/jupyter lab --ip 127.0.0.1 notebooks/02_train_fr_head.ipynb
+	$(VENV)/bin/jupyter lab --ip 127.0.0.1 $(AS_ROOT) notebooks/02_train_fr_head.ipynb
 
 format: $(STAMP)
 	$(PY) -m ruff format .

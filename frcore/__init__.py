@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore import data, fr_head
     from frcore.backbones import create_backbone, list_backbones, register_backbone
     from frcore.config import RunConfig, list_recipes, load_recipe
-    from frcore.inference import predict
+    from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
     from frcore.recognizer import Recognizer
     from frcore.run_dir import Run
@@ -30,6 +30,7 @@ _SUBMODULES = ("data", "fr_head")
 _HOME = {  # public name -> the module that defines it
     "fit": "frcore.train",
     "predict": "frcore.inference",
+    "load_recognizer": "frcore.inference",
     "Recognizer": "frcore.recognizer",
     "create_backbone": "frcore.backbones",
     "list_backbones": "frcore.backbones",
@@ -49,6 +50,7 @@ _HOME = {  # public name -> the module that defines it
 __all__ = [
     "fit",
     "predict",
+    "load_recognizer",
     "Recognizer",
     "create_backbone",
     "list_backbones",
