@@ -4,42 +4,30 @@ A recipe may say `extends: other_recipe` and then holds only what differs. All m
 configuration are reported at once, before any data is read.
 """
 
-import difflib
 import hashlib
 import json
-import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from frcore.config_errors import explain
 from frcore.errors import UserError, unknown_name
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 Split = Literal["train", "val", "test"]
 
 _FILE_ENDINGS = (".yaml", ".yml")
-_SYNONYMS = {  # what other toolkits and the paper call a key, for "did you mean"
-    "learning_rate": "optim.lr",
-    "base_lr": "optim.lr",
-    "wd": "optim.weight_decay",
-    "steps": "optim.milestones",
-    "warmup": "optim.warmup_epochs",
-    "batch": "train.batch_size",
-    "num_epochs": "train.epochs",
-    "max_epochs": "train.epochs",
-    "amp": "train.precision",
-    "dataset": "benchmark",
-    "modality": "data.stream",
-    "window_size": "data.transform.frames",
-    "width": "model.overrides",
-    "w_cl": "head.weight",
-    "tau": "head.temperature",
-    "alpha": "head.momentum",
-}
 
 
 class ConfigError(UserError):
@@ -47,7 +35,11 @@ class ConfigError(UserError):
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Every check belongs to a field (also a default's: what contradicts it may come later or from
+    # elsewhere), so that one mistake does not hide another.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 class TransformConfig(_Config):
@@ -63,15 +55,21 @@ class TransformConfig(_Config):
     crop: tuple[float, float] = (0.5, 1.0)  # share of the frames kept by crop_resize; training
     test_crop: float = Field(0.95, gt=0, le=1)  # the same in evaluation, centred
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "TransformConfig":
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be (low, high) with 0 < low <= high, not {self.scale}")
-        if not 0 < self.crop[0] <= self.crop[1] <= 1:
-            raise ValueError(f"crop must be (low, high) with 0 < low <= high <= 1, not {self.crop}")
-        if not all(0 <= r <= 180 for r in self.rotation):
-            raise ValueError(f"rotation must be three angles in 0..180 degrees: {self.rotation}")
-        return self
+    @field_validator("scale", "crop")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        low, high = value
+        if not 0 < low <= high or (info.field_name == "crop" and high > 1):
+            most = " <= 1" if info.field_name == "crop" else ""
+            raise ValueError(f"must be (low, high) with 0 < low <= high{most}, not {value}")
+        return value
+
+    @field_validator("rotation")
+    @classmethod
+    def _degrees(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not all(0 <= angle <= 180 for angle in value):
+            raise ValueError(f"must be three angles in 0..180 degrees, not {value}")
+        return value
 
 
 class DataConfig(_Config):
@@ -111,16 +109,20 @@ class HeadConfig(_Config):
     warm_start: bool = False  # a class joins the denominator once it has been seen
     tp_threshold: float = Field(0.0, ge=0, lt=1)  # only true positives above this update prototypes
 
-    @model_validator(mode="after")
-    def _one_weight_a_level(self) -> "HeadConfig":
-        if not self.levels or list(self.levels) != sorted(set(self.levels)) or self.levels[0] < 1:
-            raise ValueError(f"levels must be increasing block numbers from 1, not {self.levels}")
-        if len(self.levels) != len(self.level_weights):
-            raise ValueError(
-                f"{len(self.levels)} levels need as many level_weights, "
-                f"not {len(self.level_weights)}"
-            )
-        return self
+    @field_validator("levels")
+    @classmethod
+    def _increase(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if not levels or list(levels) != sorted(set(levels)) or levels[0] < 1:
+            raise ValueError(f"must be increasing block numbers from 1, not {levels}")
+        return levels
+
+    @field_validator("level_weights")
+    @classmethod
+    def _one_a_level(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        levels = info.data.get("levels", value)  # absent where they are wrong themselves
+        if len(levels) != len(value):
+            raise ValueError(f"{len(levels)} levels need as many weights, not {len(value)}")
+        return value
 
 
 class OptimConfig(_Config):
@@ -136,11 +138,19 @@ class OptimConfig(_Config):
     warmup_epochs: int = Field(5, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "OptimConfig":
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum above 0")
-        return self
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("momentum") == 0:
+            raise ValueError("needs optim.momentum above 0")
+        return value
+
+    @field_validator("milestones")
+    @classmethod
+    def _increase(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if info.data.get("schedule") == "step" and list(value) != sorted(set(value)):
+            raise ValueError(f"must increase, not {value}")
+        return value
 
 
 class TrainConfig(_Config):
@@ -169,16 +179,13 @@ class RunConfig(_Config):
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
 
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> "RunConfig":
-        optim, epochs = self.optim, self.train.epochs
-        if optim.warmup_epochs >= epochs and epochs > 1:
-            raise ValueError(
-                f"optim.warmup_epochs {optim.warmup_epochs} must be below train.epochs {epochs}"
-            )
-        if optim.schedule == "step" and list(optim.milestones) != sorted(set(optim.milestones)):
-            raise ValueError(f"optim.milestones must increase, not {optim.milestones}")
-        return self
+    @field_validator("train")
+    @classmethod
+    def _longer_than_warmup(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        warmup = info.data["optim"].warmup_epochs if "optim" in info.data else 0
+        if warmup >= train.epochs > 1:
+            raise ValueError(f"epochs {train.epochs} must be above optim.warmup_epochs {warmup}")
+        return train
 
     @property
     def hash(self) -> str:
@@ -224,7 +231,7 @@ def load_recipe(
         return RunConfig.model_validate(fields)
     except ValidationError as error:
         source = recipe if isinstance(recipe, str | Path) else "configuration"
-        raise ConfigError(_explain(error, str(source))) from None
+        raise ConfigError(explain(error, RunConfig, str(source))) from None
 
 
 def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -289,55 +296,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    """All mistakes, a line each: key path, what is wrong, the nearest known key."""
-    lines = []
-    for item in error.errors(include_url=False):
-        path = [str(part) for part in item["loc"]]
-        key = ".".join(path) or "the whole"
-        if item["type"] == "extra_forbidden":
-            known = sorted(_model_at(path[:-1]).model_fields)
-            near = _near_key(path[:-1], path[-1])
-            lines.append(f"{key}: unknown key.{near} Known here: {', '.join(known)}.")
-        elif item["type"] == "missing":
-            lines.append(f"{key}: required, but missing.")
-        else:
-            shown = reprlib.repr(item["input"])  # short, whatever was given
-            given = "" if item["type"] == "value_error" else f", not {shown}"
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
-    count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
-    return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _near_key(section: list[str], word: str) -> str:
-    """ " Did you mean 'x'?": the nearest key, of this section where several are as near."""
-    names = {key.rpartition(".")[2]: key for key in _all_keys(RunConfig)} | _SYNONYMS
-    names |= {name: name for name in _model_at(section).model_fields}
-    near = difflib.get_close_matches(word, names, n=1)
-    if not near:
-        return ""
-    return f" Did you mean '{names[near[0]].removeprefix('.'.join([*section, '']))}'?"
-
-
-def _model_at(section: list[str]) -> type[BaseModel]:
-    model: type[BaseModel] = RunConfig
-    for name in section:
-        model = _submodel(model, name)
-    return model
-
-
-def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name in model.model_fields:
-        yield prefix + name
-        if below := _submodel(model, name):
-            yield from _all_keys(below, f"{prefix}{name}.")
-
-
-def _submodel(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The model that a field holds, also as an option ("HeadConfig | None"); None for a value."""
-    annotation = model.model_fields[name].annotation
-    options = (annotation, *getattr(annotation, "__args__", ()))
-    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-    return models[0] if models else None

@@ -20,7 +20,7 @@ MAX_LINES = 350
 # modules of one group may. A package's name stands for all of its modules.
 FRCORE_LAYERS = (
     ({"errors"},),
-    ({"files", "process"}, {"shapes", "skeleton"}),
+    ({"files", "process"}, {"shapes", "skeleton"}, {"config_errors"}),
     ({"config"}, {"recipes"}),
     ({"predictions", "predictions_file", "ensembles", "scores"}, {"data"}, {"backbones"}),
     ({"fr_head"},),

@@ -1,0 +1,83 @@
+"""What is wrong with a configuration, in words: all mistakes, their keys and the nearest right."""
+
+import difflib
+import reprlib
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ValidationError
+
+_SYNONYMS = {  # what other toolkits and the paper call a key, for "did you mean"
+    "learning_rate": "optim.lr",
+    "base_lr": "optim.lr",
+    "wd": "optim.weight_decay",
+    "steps": "optim.milestones",
+    "warmup": "optim.warmup_epochs",
+    "batch": "train.batch_size",
+    "num_epochs": "train.epochs",
+    "max_epochs": "train.epochs",
+    "amp": "train.precision",
+    "dataset": "benchmark",
+    "modality": "data.stream",
+    "window_size": "data.transform.frames",
+    "width": "model.overrides",
+    "w_cl": "head.weight",
+    "tau": "head.temperature",
+    "alpha": "head.momentum",
+}
+
+
+def explain(error: ValidationError, root: type[BaseModel], source: str) -> str:
+    """All mistakes, a line each: key path, what is wrong, the nearest known key.
+
+    Args:
+        error: of validating `root`.
+        root: the model of the whole configuration; sections are models in its fields.
+        source: where the configuration came from.
+    """
+    lines = []
+    for item in error.errors(include_url=False):
+        path = [str(part) for part in item["loc"]]
+        key = ".".join(path) or "the whole"
+        if item["type"] == "extra_forbidden":
+            known = sorted(_model_at(root, path[:-1]).model_fields)
+            near = _near_key(root, path[:-1], path[-1])
+            lines.append(f"{key}: unknown key.{near} Known here: {', '.join(known)}.")
+        elif item["type"] == "missing":
+            lines.append(f"{key}: required, but missing.")
+        else:
+            shown = reprlib.repr(item["input"])  # short, whatever was given
+            given = "" if item["type"] == "value_error" else f", not {shown}"
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
+    count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
+    return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _near_key(root: type[BaseModel], section: list[str], word: str) -> str:
+    """ " Did you mean 'x'?": the nearest key, of this section where several are as near."""
+    names = {key.rpartition(".")[2]: key for key in _all_keys(root)} | _SYNONYMS
+    names |= {name: name for name in _model_at(root, section).model_fields}
+    near = difflib.get_close_matches(word, names, n=1)
+    if not near:
+        return ""
+    return f" Did you mean '{names[near[0]].removeprefix('.'.join([*section, '']))}'?"
+
+
+def _model_at(root: type[BaseModel], section: list[str]) -> type[BaseModel]:
+    for name in section:
+        root = _submodel(root, name)
+    return root
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name in model.model_fields:
+        yield prefix + name
+        if below := _submodel(model, name):
+            yield from _all_keys(below, f"{prefix}{name}.")
+
+
+def _submodel(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model that a field holds, also as an option ("HeadConfig | None"); None for a value."""
+    annotation = model.model_fields[name].annotation
+    options = (annotation, *getattr(annotation, "__args__", ()))
+    models = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+    return models[0] if models else None

@@ -1,0 +1,271 @@
+"""Configurations: all mistakes at once with near names, recipes that extend, and their hash."""
+
+import pytest
+from pydantic import ValidationError
+
+from frcore.config import ConfigError, RunConfig, list_recipes, load_recipe
+from frcore.errors import UserError
+
+BASE = {"name": "base", "benchmark": "synthetic"}
+
+
+def mistakes(recipe, overrides=None):
+    with pytest.raises(ConfigError) as error:
+        load_recipe(recipe, overrides)
+    return str(error.value)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes files in a folder which is not the current one; gives the path of the first."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    def write_files(**files):
+        for name, text in files.items():
+            (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        return tmp_path / f"{next(iter(files))}.yaml"
+
+    return write_files
+
+
+# ---- recipes -------------------------------------------------------------------------------------
+
+
+def test_every_shipped_recipe_loads_and_says_what_it_is():
+    recipes = list_recipes()
+    assert {"synthetic_tiny", "synthetic_tiny_frhead"} <= set(recipes)
+    for name, description in recipes.items():
+        config = load_recipe(name)
+        assert config.name == name
+        assert description
+        assert (config.head is not None) == name.endswith("_frhead")
+
+
+def test_a_recipe_and_its_frhead_sibling_differ_in_the_head_only():
+    for name in (n for n in list_recipes() if n.endswith("_frhead")):
+        with_head = load_recipe(name).model_dump(exclude={"name", "description", "head"})
+        plain = load_recipe(name.removesuffix("_frhead"))
+        assert with_head == plain.model_dump(exclude={"name", "description", "head"})
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="Unknown recipe 'sinthetic_tiny'. Did you mean 'synth"):
+        load_recipe("sinthetic_tiny")
+    with pytest.raises(ConfigError, match=r"No configuration file at 'nowhere.yaml'"):
+        load_recipe("nowhere.yaml")
+
+
+def test_a_recipe_holds_only_what_differs_from_the_one_it_extends(write):
+    path = write(
+        mine="{extends: middle.yaml, optim: {lr: 0.5}}",
+        middle="{extends: synthetic_tiny_frhead, head: {momentum: 0.5}, optim: {gamma: 0.5}}",
+    )
+    config, shipped = load_recipe(path), load_recipe("synthetic_tiny_frhead")
+    assert config.name == "mine"  # not the extended one's
+    assert (config.optim.lr, config.optim.gamma) == (0.5, 0.5)
+    assert config.optim.weight_decay == shipped.optim.weight_decay
+    assert config.head.momentum == 0.5
+    assert config.data == shipped.data
+    assert load_recipe({"extends": str(path), "name": "third"}).head.momentum == 0.5
+
+
+def test_a_head_can_be_added_and_taken_away(write):
+    assert load_recipe(BASE).head is None
+    assert load_recipe({**BASE, "head": {}}).head.weight == 0.1
+    assert load_recipe(BASE, {"head": {}}).head.levels == (1, 5, 8, 10)
+    assert load_recipe(BASE, {"head.use_fp": False}).head.use_fp is False
+    assert load_recipe("synthetic_tiny_frhead", {"head": None}).head is None
+    assert load_recipe(write(plain="{extends: synthetic_tiny_frhead, head: null}")).head is None
+    assert load_recipe("synthetic_tiny").model_name == "ctrgcn_tiny"
+    assert load_recipe("synthetic_tiny_frhead").model_name == "ctrgcn_tiny+fr"
+
+
+def test_circles_are_refused_and_named(write):
+    path = write(a="extends: b.yaml", b="extends: c.yaml", c="extends: a.yaml")
+    text = mistakes(path)
+    assert "in a circle" in text
+    assert [step.rsplit("/", 1)[-1] for step in text.removesuffix(".").split(" -> ")] == [
+        *("a.yaml", "b.yaml", "c.yaml", "a.yaml")
+    ]
+    assert "in a circle" in mistakes(write(own="extends: own.yaml"))
+
+
+# ---- overrides -----------------------------------------------------------------------------------
+
+
+def test_overrides_are_nested_or_dotted():
+    nested = load_recipe(BASE, {"optim": {"lr": 0.5}, "data": {"transform": {"frames": 9}}})
+    dotted = load_recipe(BASE, {"optim.lr": 0.5, "data.transform.frames": 9})
+    mixed = load_recipe(BASE, {"optim": {"lr": 0.5}, "data": {"transform.frames": 9}})
+    assert nested == dotted == mixed
+    assert (nested.optim.lr, nested.data.transform.frames) == (0.5, 9)
+    assert nested.optim.momentum == RunConfig(**BASE).optim.momentum  # neighbours stay
+    both = load_recipe(BASE, {"optim.lr": 0.5, "optim": {"gamma": 0.5}})
+    assert (both.optim.lr, both.optim.gamma) == (0.5, 0.5)
+
+
+def test_overrides_apply_to_a_config_and_leave_it_as_it_was():
+    config = load_recipe(BASE, {"optim.gamma": 0.5})
+    changed = load_recipe(config, {"optim.lr": 0.5})
+    assert (changed.optim.lr, changed.optim.gamma) == (0.5, 0.5)
+    assert config.optim.lr == 0.1
+    assert load_recipe(config) == config
+    with pytest.raises(ValidationError):
+        config.seed = 1
+
+
+def test_a_config_survives_json():
+    config = load_recipe("synthetic_tiny_frhead", {"data.val_subjects": [1, "S02"]})
+    assert load_recipe(config.model_dump(mode="json")) == config
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_reported_at_once():
+    text = mistakes(
+        {
+            "name": "bad name",
+            "seed": -1,
+            "optim": {"lr": float("nan"), "lerning_rate": 0.1, "warmup_epochs": "many"},
+            "data": {"stream": "bones", "transform": {"scale": [2, 1]}},
+            "head": {"levels": [1, 2], "temperature": 0},
+            "train": {"device": "gpu"},
+        }
+    )
+    lines = text.splitlines()
+    assert lines[0] == "11 mistakes in configuration:"
+    assert len(lines) == 12
+    for expected in (
+        "  name: String should match pattern",
+        "  benchmark: required, but missing.",
+        "  seed: Input should be greater than or equal to 0, not -1.",
+        "  optim.lr: Input should be a finite number, not nan.",
+        "  optim.lerning_rate: unknown key. Did you mean 'lr'? Known here: gamma, label_smoothing,",
+        "  optim.warmup_epochs: Input should be a valid integer",
+        "  data.stream: Input should be 'joint', 'bone', 'joint_motion' or 'bone_motion', not 'bo",
+        "  data.transform.scale: must be (low, high) with 0 < low <= high, not (2.0, 1.0).",
+        "  head.level_weights: 2 levels need as many weights, not 4.",
+        "  head.temperature: Input should be greater than 0, not 0.",
+        "  train.device: String should match pattern",
+    ):
+        assert any(line.startswith(expected) for line in lines), expected
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optim.lerning_rate", "lr"),
+        ("optim.learning_rate", "lr"),
+        ("lr", "optim.lr"),
+        ("optim.wd", "weight_decay"),
+        ("optim.momentm", "momentum"),
+        ("train.batch", "batch_size"),
+        ("train.num_epochs", "epochs"),
+        ("epochs", "train.epochs"),
+        ("optim.epochs", "train.epochs"),
+        ("dataset", "benchmark"),
+        ("hed", "head"),
+        ("head.tau", "temperature"),
+        ("head.use_f_n", "use_fn"),
+        ("data.transform.normalise", "normalize"),
+        ("frames", "data.transform.frames"),
+    ],
+)
+def test_a_wrong_key_names_the_right_one(key, meant):
+    assert f"  {key}: unknown key. Did you mean '{meant}'? Known here: " in mistakes(BASE, {key: 1})
+
+
+def test_a_key_near_nothing_lists_what_there_is():
+    assert "  xyzzy: unknown key. Known here: benchmark, data, desc" in mistakes(BASE, {"xyzzy": 1})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optim.lr": 0}, "optim.lr: Input should be greater than 0, not 0"),
+        ({"optim.lr": float("inf")}, "optim.lr: Input should be a finite number"),
+        ({"optim.lr": "fast"}, "optim.lr: Input should be a valid number"),
+        (
+            {"optim.weight_decay": -1e-4},
+            "optim.weight_decay: Input should be greater than or equal",
+        ),
+        ({"optim": 3}, "optim: Input should be a valid dictionary"),
+        ({"head": 3}, "head: Input should be a valid dictionary"),
+        ({"train.epochs": 0}, "train.epochs: Input should be greater than or equal to 1"),
+        ({"train.epochs": 2.5}, "train.epochs: Input should be a valid integer"),
+        ({"train.precision": "fp16"}, "'auto', 'fp32' or 'bf16', not 'fp16'"),
+        ({"data.transform.test_crop": 1.5}, "less than or equal to 1, not 1.5"),
+        ({"data.transform.crop": [0, 1]}, "crop: must be (low, high) with 0 < low <= high <= 1,"),
+        ({"data.transform.crop": [0.5, 2]}, "crop: must be (low, high) with 0 < low <= high <= 1,"),
+        ({"data.transform.rotation": [0, 0]}, "data.transform.rotation.2: required, but missing"),
+        ({"data.transform.rotation": [0, 200, 0]}, "three angles in 0..180 degrees"),
+        # what contradicts itself
+        ({"optim.momentum": 0}, "optim.nesterov: needs optim.momentum above 0"),
+        ({"optim.warmup_epochs": 65}, "train: epochs 65 must be above optim.warmup_epochs 65"),
+        ({"optim.milestones": [55, 35]}, "optim.milestones: must increase, not (55, 35)"),
+        ({"head.levels": [1, 5]}, "head.level_weights: 2 levels need as many weights, not 4"),
+        (
+            {"head.levels": [5, 1], "head.level_weights": [1, 1]},
+            "levels: must be increasing block numbers from 1",
+        ),
+        (
+            {"head.levels": [], "head.level_weights": []},
+            "levels: must be increasing block numbers from 1",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(overrides, message):
+    text = mistakes(BASE, overrides)
+    assert text.startswith("1 mistake in configuration:\n  ")
+    assert message in text
+
+
+def test_a_long_value_is_shown_in_short():
+    assert len(mistakes(BASE, {"optim.lr": "x" * 10_000})) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!python/object/apply:os.system [echo hello]", "is not plain YAML"),
+        ("optim: !!python/name:os.system", "is not plain YAML"),
+        ("optim: {lr: 1", "is not plain YAML"),
+        ("- optim", "must hold a mapping of keys, not list"),
+        ("", "must hold a mapping of keys, not NoneType"),
+        ("1: 2\nbenchmark: synthetic", "  1: Keys should be strings"),
+    ],
+)
+def test_what_is_no_plain_mapping_is_refused_and_the_file_named(text, message, write):
+    path = write(bad=text)
+    assert message in mistakes(path)
+    assert str(path) in mistakes(path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    assert f"{path} cannot be read as text" in mistakes(path)
+
+
+# ---- hash ----------------------------------------------------------------------------------------
+
+
+def test_the_hash_ignores_names_and_places_only():
+    config = load_recipe(BASE)
+    same = {"name": "other", "description": "x", "train.device": "cuda:1", "train.threads": 3}
+    assert load_recipe(BASE, same).hash == config.hash
+    assert load_recipe(config.model_dump(mode="json")).hash == config.hash
+    assert len(config.hash) == 16
+    for change in (
+        {"seed": 1},
+        {"benchmark": "nw_ucla"},
+        {"head": {}},
+        {"optim.lr": 0.2},
+        {"model.overrides": {"width": 8}},
+        {"data.val_subjects": [1]},
+        {"train.precision": "fp32"},
+        {"train.deterministic": True},
+    ):
+        assert load_recipe(BASE, change).hash != config.hash, change
