@@ -14,7 +14,8 @@ from frcore import __version__
 from frcore.checkpoint import Checkpoint, CheckpointError, load_checkpoint, match_tensors
 from frcore.config import RunConfig, Split, load_recipe
 from frcore.data.benchmarks import Benchmark
-from frcore.data.store import Store, open_store
+from frcore.data.catalog import open_store
+from frcore.data.store import Store
 from frcore.device import choose_device, choose_precision
 from frcore.errors import UserError, unknown_name
 from frcore.evaluation import BACKBONE_SPACE, forward_split

@@ -23,7 +23,8 @@ from frcore.checkpoint import (
 )
 from frcore.config import RunConfig, load_recipe
 from frcore.data.augment import epoch_order
-from frcore.data.store import Store, open_store
+from frcore.data.catalog import open_store
+from frcore.data.store import Store
 from frcore.device import autocast, choose_device, choose_precision, torch_settings
 from frcore.evaluation import Stopped, judge_splits
 from frcore.guard import StepGuard

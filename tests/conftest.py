@@ -48,7 +48,7 @@ def session_data_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 @pytest.fixture(scope="session")
 def synthetic_store(session_data_root: Path) -> "Store":
     """The embedded benchmark, generated once a session. Read it, do not change it."""
-    from frcore.data.store import open_store
+    from frcore.data.catalog import open_store
 
     return open_store("synthetic")
 

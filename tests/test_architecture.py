@@ -51,6 +51,7 @@ FRVIZ_USES = {
     "frcore.predictions",
     "frcore.scores",
     "frcore.skeleton",
+    "frcore.data.catalog",
     "frcore.data.store",
 }
 FRVIZ_USES_LAZILY = {"frcore.inference"}
@@ -62,6 +63,7 @@ TORCH_FREE = {
     "frcore.data",
     "frcore.data.arrays",
     "frcore.data.benchmarks",
+    "frcore.data.catalog",
     "frcore.data.check",
     "frcore.data.fetch",
     "frcore.data.store",

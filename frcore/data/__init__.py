@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frcore.data.arrays import from_arrays
-    from frcore.data.benchmarks import get_benchmark, list_benchmarks
+    from frcore.data.catalog import get_benchmark, list_benchmarks, open_store
     from frcore.data.check import check_store
     from frcore.data.fetch import fetch_benchmark
-    from frcore.data.store import ClipRecord, Store, data_root, open_store, write_store
+    from frcore.data.store import ClipRecord, Store, data_root, write_store
 
 __all__ = [
     "ClipRecord",
@@ -30,9 +30,9 @@ _HOME = {
     "data_root": "store",
     "fetch_benchmark": "fetch",
     "from_arrays": "arrays",
-    "get_benchmark": "benchmarks",
-    "list_benchmarks": "benchmarks",
-    "open_store": "store",
+    "get_benchmark": "catalog",
+    "list_benchmarks": "catalog",
+    "open_store": "catalog",
     "write_store": "store",
 }
 

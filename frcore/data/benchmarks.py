@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError
 from frcore.skeleton import UCLA20, Skeleton, get_skeleton
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -148,24 +148,3 @@ NW_UCLA = Benchmark(
     ensemble_weights={"xview": (0.6, 0.6, 0.4, 0.4)},
     source="Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014), Kinect v1 skeletons",
 )
-
-
-def list_benchmarks() -> list[str]:
-    """Names of the benchmarks this version can make; a user's own are folders in the data root."""
-    return ["synthetic", "nw_ucla"]
-
-
-def get_benchmark(name: str) -> Benchmark:
-    """The record of a built-in benchmark.
-
-    Raises:
-        UserError: for another name, with the nearest one. Own data: `open_store(name).benchmark`.
-    """
-    if name == "nw_ucla":
-        return NW_UCLA
-    if name == "synthetic":
-        # Its classes come from the generator's tables; loaded only when asked for.
-        from frcore.data.synthetic import SYNTHETIC
-
-        return SYNTHETIC
-    raise unknown_name("benchmark", name, list_benchmarks())

@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 
 from frcore.data import ucla
 from frcore.data.archive import MB, Source, open_source
-from frcore.data.benchmarks import list_benchmarks
-from frcore.data.store import Store, data_root, open_store
+from frcore.data.catalog import list_benchmarks, open_store
+from frcore.data.store import Store, data_root
 from frcore.errors import UserError, unknown_name
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ before it is used.
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from frcore.data.benchmarks import Benchmark, check_name, list_benchmarks
+from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
 from frcore.data.reader import StoreError, read_files
 from frcore.data.writer import RECORD, write_files
 from frcore.errors import UserError, did_you_mean, unknown_name
-from frcore.process import LockedError
 
 __all__ = [
     "ClipRecord",
@@ -30,7 +28,8 @@ __all__ = [
     "StoreNotFound",
     "content_hash",
     "data_root",
-    "open_store",
+    "has_store",
+    "read_store",
     "write_store",
 ]
 
@@ -49,7 +48,7 @@ def data_root() -> Path:
 
 
 class Store:
-    """A benchmark's clips, opened but not loaded. Made by `open_store`.
+    """A benchmark's clips, opened but not loaded. Made by `read_store`.
 
     Attributes:
         path: the folder.
@@ -215,57 +214,22 @@ def write_store(
     """
     options = {"preset": preset, "allow_nonfinite": allow_nonfinite, "repair": repair}
     write_files(Path(path), benchmark, clips, **options)
-    return _open(Path(path))
+    return read_store(path)
 
 
-def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> Store:
-    """Opens a store by the name of its folder in the data root, or by path.
-
-    "synthetic" is made on first use (seconds).
+def read_store(path: str | Path) -> Store:
+    """Opens the store in a folder; `frcore.data.open_store` also finds one by its name.
 
     Raises:
-        StoreNotFound: with the command that makes it, or the nearest name.
+        StoreNotFound: there is none.
         StoreError: if its files are damaged or do not agree.
     """
-    base = Path(root) if root is not None else data_root()
-    name = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in name or os.sep in name:
-        path = Path(name_or_path)
-        if not (path / RECORD).is_file():
-            raise StoreNotFound(f"No store at {path}: it has no {RECORD}.")
-        return _open(path)
-    path = base / check_name("store name", name)
-    if (path / RECORD).is_file():
-        return _open(path)
-    if name == "synthetic":
-        return _make_synthetic(path)
-    raise _not_found(name, base)
-
-
-def _make_synthetic(path: Path) -> Store:
-    from frcore.data.synthetic import prepare
-
-    log.warning("Making the embedded benchmark 'synthetic' in %s (once).", path)
-    while True:
-        try:
-            return prepare(path.parent)
-        except LockedError:  # several runs start at once: one makes it, the others wait
-            time.sleep(0.2)
-            if (path / RECORD).is_file():
-                return _open(path)
-
-
-def _not_found(name: str, base: Path) -> StoreNotFound:
-    if name == "nw_ucla":
-        return StoreNotFound(
-            f"No store '{name}' in {base}. Make it from the download with\n"
-            f"  frcore data prepare {name} --source all_sqe.zip\n"
-            f"or download it with\n  frcore data fetch {name}"
-        )
-    here = [p.parent.name for p in sorted(base.glob(f"[!.]*/{RECORD}"))] if base.is_dir() else []
-    text = str(unknown_name("benchmark", name, sorted({*list_benchmarks(), *here})))
-    return StoreNotFound(f"{text} (Looked in {base}; your own data: frcore.data.from_arrays.)")
-
-
-def _open(path: Path) -> Store:
+    path = Path(path)
+    if not has_store(path):
+        raise StoreNotFound(f"No store at {path}: it has no {RECORD}.")
     return Store(path, *read_files(path))
+
+
+def has_store(path: Path) -> bool:
+    """Whether a folder holds a store."""
+    return (path / RECORD).is_file()

@@ -174,7 +174,7 @@ def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypat
     report = SimpleNamespace(to_dict=lambda: {"clips": 4, "copies": 1})
     module("frcore.data.fetch", fetch_benchmark=store)
     module("frcore.data.check", check_store=report)
-    module("frcore.data.store", open_store=store)
+    module("frcore.data.catalog", open_store=store)
     assert run("data", "fetch", "nw_ucla", "--url", "http://127.0.0.1/x").exit_code == 0
     result = run("data", "check", "nw_ucla", "--json", "--protocol", "X-View")
     assert json.loads(result.stdout) == {"clips": 4, "copies": 1}
@@ -243,7 +243,7 @@ def test_the_demo_prints_a_comparison_and_says_what_it_reused(module, tmp_path, 
     monkeypatch.setitem(sys.modules, "frcore.train", trained)
     module("frcore.inference", predict=predictions([0, 0, 2, 3], metadata={"benchmark": "x"}))
     record = SimpleNamespace(confusable=((0, 1),))
-    module("frcore.data.benchmarks", get_benchmark=record)
+    module("frcore.data.catalog", get_benchmark=record)
     result = run("demo", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "synthetic_tiny: finished earlier" in result.stdout.replace("\n", " ")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from frcore.data.arrays import from_arrays
-from frcore.data.store import open_store
+from frcore.data.catalog import open_store
 from frcore.errors import UserError
 from frcore.skeleton import COCO17, Skeleton
 

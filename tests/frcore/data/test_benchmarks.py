@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from frcore.data.benchmarks import NW_UCLA, Benchmark, get_benchmark, list_benchmarks
+from frcore.data.benchmarks import NW_UCLA, Benchmark
+from frcore.data.catalog import get_benchmark, list_benchmarks
 from frcore.errors import UserError
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from frcore.data.benchmarks import Benchmark
+from frcore.data.catalog import open_store
 from frcore.data.clips import ClipRecord
-from frcore.data.store import StoreError, open_store, write_store
+from frcore.data.store import StoreError, write_store
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton
 
@@ -115,7 +116,7 @@ def test_large_store_opens_fast_and_far_below_its_size(tmp_path):
     _stretch(path, frames=833)
     assert (path / "clips.npy").stat().st_size > 790e6
     code = (
-        "import resource, sys, time, frcore.data.store as s; from pathlib import Path\n"
+        "import resource, sys, time, frcore.data.catalog as s; from pathlib import Path\n"
         "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "before, start = rss(), time.perf_counter(); store = s.open_store(Path(sys.argv[1]))\n"
         "print(time.perf_counter() - start, rss() - before, len(store), store.clip('000007').shape)"

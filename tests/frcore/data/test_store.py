@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import ClipRecord, content_hash
+from frcore.data.catalog import open_store
 from frcore.data.store import (
     Store,
     StoreNotFound,
     data_root,
-    open_store,
     write_store,
 )
+from frcore.data.synthetic import GENERATOR_VERSION
 from frcore.errors import UserError
 from frcore.process import LockedError
 from frcore.skeleton import Skeleton
@@ -209,18 +210,27 @@ def test_missing_store_says_how_to_make_it(tmp_path):
     assert "frcore data fetch nw_ucla" in str(caught.value)
 
 
+CURRENT = f"synthetic v{GENERATOR_VERSION}, seed 0"
+
+
 def test_synthetic_is_made_on_first_use_and_by_one_of_several_processes(
     tmp_path, monkeypatch, caplog
 ):
     def made_by_another_process(root):
-        write_store(root / "synthetic", TOY, [record("a")])
+        write_store(root / "synthetic", TOY, [record("a")], preset=CURRENT)
         raise LockedError("in use")
 
-    monkeypatch.setattr("frcore.data.synthetic.prepare", made_by_another_process)
+    monkeypatch.setattr("frcore.data.catalog.prepare", made_by_another_process)
     assert len(open_store("synthetic", root=tmp_path)) == 1
     assert f"Making the embedded benchmark 'synthetic' in {tmp_path}" in caplog.text
     caplog.clear()
     assert len(open_store("synthetic", root=tmp_path)) == 1 and caplog.text == ""
+
+
+def test_synthetic_of_an_older_generator_is_named(tmp_path, caplog):
+    write_store(tmp_path / "synthetic", TOY, [record("a")], preset="synthetic v0, seed 0")
+    open_store("synthetic", root=tmp_path)
+    assert "older generator (synthetic v0, now synthetic v" in caplog.text
 
 
 def test_unknown_store_names_benchmarks_and_own_folders(store):

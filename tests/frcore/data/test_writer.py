@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from frcore.data.benchmarks import Benchmark
+from frcore.data.catalog import open_store
 from frcore.data.clips import ClipRecord
-from frcore.data.store import open_store, write_store
+from frcore.data.store import write_store
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton
 

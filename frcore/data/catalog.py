@@ -1,0 +1,92 @@
+"""The benchmarks by name: their records, and their stores in the data root."""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+from frcore.data.benchmarks import NW_UCLA, Benchmark, check_name
+from frcore.data.store import Store, StoreNotFound, data_root, has_store, read_store
+from frcore.data.synthetic import GENERATOR_VERSION, SYNTHETIC, prepare
+from frcore.errors import unknown_name
+from frcore.process import LockedError
+
+log = logging.getLogger(__name__)
+
+_RECORDS = {record.name: record for record in (SYNTHETIC, NW_UCLA)}
+
+
+def list_benchmarks() -> list[str]:
+    """Names of the benchmarks this version can make; a user's own are folders in the data root."""
+    return list(_RECORDS)
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The record of a built-in benchmark.
+
+    Raises:
+        UserError: for another name, with the nearest one. Own data: `open_store(name).benchmark`.
+    """
+    if name not in _RECORDS:
+        raise unknown_name("benchmark", name, _RECORDS)
+    return _RECORDS[name]
+
+
+def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> Store:
+    """Opens a store by the name of its folder in the data root, or by path.
+
+    "synthetic" is made on first use (seconds).
+
+    Raises:
+        StoreNotFound: with the command that makes it, or the nearest name.
+        StoreError: if its files are damaged or do not agree.
+    """
+    base = Path(root) if root is not None else data_root()
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in name or os.sep in name:
+        return read_store(Path(name_or_path))
+    path = base / check_name("store name", name)
+    if not has_store(path):
+        if name != SYNTHETIC.name:
+            raise _not_found(name, base)
+        return _make_synthetic(path)
+    store = read_store(path)
+    if name == SYNTHETIC.name and _version(store) != _version_now():
+        log.warning(
+            "%s was made by an older generator (%s, now %s); delete it to have it made anew.",
+            path,
+            _version(store),
+            _version_now(),
+        )
+    return store
+
+
+def _version(store: Store) -> str:
+    return str(store.record.get("preset", "")).split(",")[0]
+
+
+def _version_now() -> str:
+    return f"{SYNTHETIC.name} v{GENERATOR_VERSION}"
+
+
+def _make_synthetic(path: Path) -> Store:
+    log.warning("Making the embedded benchmark 'synthetic' in %s (once).", path)
+    while True:
+        try:
+            return prepare(path.parent)
+        except LockedError:  # several runs start at once: one makes it, the others wait
+            time.sleep(0.2)
+            if has_store(path):
+                return read_store(path)
+
+
+def _not_found(name: str, base: Path) -> StoreNotFound:
+    if name == NW_UCLA.name:
+        return StoreNotFound(
+            f"No store '{name}' in {base}. Make it from the download with\n"
+            f"  frcore data prepare {name} --source all_sqe.zip\n"
+            f"or download it with\n  frcore data fetch {name}"
+        )
+    here = [p.name for p in sorted(base.glob("[!.]*")) if has_store(p)] if base.is_dir() else []
+    text = str(unknown_name("benchmark", name, sorted({*_RECORDS, *here})))
+    return StoreNotFound(f"{text} (Looked in {base}; your own data: frcore.data.from_arrays.)")
