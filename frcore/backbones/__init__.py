@@ -1,4 +1,4 @@
-"""Backbones behind one contract: `create_backbone("ctrgcn", skeleton="ntu25", num_persons=2, num_frames=64)`."""
+"""Backbones behind one contract; `create_backbone("ctrgcn", skeleton="ntu25", ...)` builds one."""
 
 from frcore.backbones import ctrgcn  # noqa: F401  (registers itself)
 from frcore.backbones.base import (

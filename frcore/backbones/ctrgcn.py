@@ -20,11 +20,11 @@ from frcore.skeleton import Skeleton
 
 
 class RefinedGraphConv(nn.Module):
-    """Graph convolution whose topology is refined a channel (CTR-GC, the paper's Eq. 1-4), over S subsets.
+    """Graph convolution with a topology refined by channel (CTR-GC, Eq. 1-4), over S subsets.
 
     For subset k: out[c, u, t] = sum_v (alpha * R_k[c, u, v] + A_k[u, v]) * value_k[c, v, t], with
-    R_k = expand_k(tanh(p_k[u] - s_k[v])) and p, s from the mean over time. Means and 1x1 convolutions
-    commute, so the mean is taken once. Maps are (N*M, C, V, T): frames lie together.
+    R_k = expand_k(tanh(p_k[u] - s_k[v])) and p, s from the mean over time. Means and 1x1
+    convolutions commute, so the mean is taken once. Maps are (N*M, C, V, T): frames lie together.
     """
 
     def __init__(self, in_channels: int, channels: int, adjacency: Tensor) -> None:
@@ -62,7 +62,7 @@ class RefinedGraphConv(nn.Module):
         graph = self.adjacency.mT.to(distance.dtype)[:, None, None].expand(s, n, 1, v, v)
         source = torch.cat([distance, ones, graph], dim=2)  # (S, N*M, r + 2, V, V)
 
-        # alpha * (expand(distance) + bias) + A as one product: scale the small weights, not the graphs.
+        # alpha * (expand(distance) + bias) + A as one product: scales the small weights only.
         expand = self.alpha * self.expand.weight.view(s, self.channels, -1)
         bias = self.alpha * self.expand.bias.view(s, self.channels, 1)
         weight = torch.cat([expand, bias, torch.ones_like(bias)], dim=2)
@@ -74,7 +74,7 @@ class RefinedGraphConv(nn.Module):
 
 
 class GraphUnit(nn.Module):
-    """Refined graph convolution, batch norm and skip; the norm starts near zero, so the skip leads."""
+    """Refined graph convolution, norm and skip; the norm starts near zero, so the skip leads."""
 
     def __init__(self, in_channels: int, channels: int, adjacency: Tensor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Pieces that the backbone families share: input norm, temporal unit, initialisation, the ten-block frame."""
+"""What the backbone families share: input norm, temporal unit, initialisation, ten-block frame."""
 
 import math
 
@@ -66,10 +66,10 @@ class ProjectionSkip(nn.Sequential):
 
 
 class MultiScaleTCN(nn.Module):
-    """Four temporal branches of a quarter of the width each: two dilated convolutions, a max-pool, a skip.
+    """Four temporal branches, a quarter of the width each: two dilated convolutions, pool, skip.
 
     CTR-GCN's temporal unit (Chen et al., ICCV 2021). The entry convolutions of the first three
-    branches, and all closing batch norms, work channel by channel on the same input, so each group is
+    branches read the same input, and all closing batch norms work channel by channel: each group is
     stored and run as one.
     """
 
@@ -112,7 +112,7 @@ class MultiScaleTCN(nn.Module):
 def ten_block_plan(
     width: int, in_channels: int, num_frames: int, num_joints: int
 ) -> tuple[list[tuple[int, int, int]], tuple[StageInfo, ...]]:
-    """The frame of this field's networks: widths w x4, 2w x3, 4w x3; frames halve at blocks 5 and 8.
+    """This field's ten blocks: widths w x4, 2w x3, 4w x3; frames halve at blocks 5 and 8.
 
     Returns:
         (in_channels, channels, stride) a block, and the stage info of each.

@@ -1,4 +1,4 @@
-"""Published checkpoints: their key names and layouts, translated to ours. Every key is accounted for."""
+"""Published checkpoints: key names and layouts translated to ours, every key accounted for."""
 
 import re
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 def from_ctrgcn(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
     """A published CTR-GCN state dict (BACKBONES 1.5 names) as ours.
 
-    The published model keeps three subsets and four temporal branches as separate modules; ours stores
-    what runs together as one tensor, so weights are concatenated here.
+    The published model keeps three subsets and four temporal branches as separate modules; ours
+    stores what runs together as one tensor, so weights are concatenated here.
 
     Returns:
         Our state dict ("backbone.*", "classifier.*") and the published keys it came from.

@@ -1,12 +1,12 @@
-"""CTR-GCN's graph convolution as one differentiable operation that stores little and copies nothing.
+"""CTR-GCN's graph convolution as one differentiable operation: stores little, copies nothing.
 
 For subset k of S, with maps as (N, C, V, T) so that frames lie together:
 
-    topology_k = weight_k @ source_k      (N, C', V, V), from r + 2 rows: refinement, ones, the graph
+    topology_k = weight_k @ source_k      (N, C', V, V); r + 2 rows: distance, ones, graph
     value_k    = value_weight_k @ x       (N, C', V, T)
     out       += topology_k^T @ value_k   (N, C', V, T)
 
-The topologies are larger than the features in deep blocks: they are made again in the backward pass.
+In deep blocks the topologies are larger than the features: the backward pass makes them again.
 """
 
 from typing import Any
@@ -24,7 +24,12 @@ class RefinedAggregate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, source: Tensor, weight: Tensor, value_weight: Tensor, value_bias: Tensor
+        ctx: Any,
+        x: Tensor,
+        source: Tensor,
+        weight: Tensor,
+        value_weight: Tensor,
+        value_bias: Tensor,
     ) -> Tensor:
         n, _, v, t = x.shape
         channels = weight.shape[1]

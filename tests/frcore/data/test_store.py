@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from frcore.data.benchmarks import Benchmark
-from frcore.data.clips import ClipRecord, content_hash
 from frcore.data.catalog import open_store
+from frcore.data.clips import ClipRecord, content_hash
 from frcore.data.store import (
     Store,
     StoreNotFound,

@@ -1,0 +1,104 @@
+"""The fast graph convolution computes the paper's formula, and its gradients are right."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from frcore.backbones.ctrgcn import RefinedGraphConv
+from frcore.backbones.layers import PointwiseConv
+from frcore.backbones.refined import RefinedAggregate
+from frcore.skeleton import NTU25, UCLA20
+
+
+def formula(layer, x):
+    """CTR-GC written subset by subset, as the paper has it: maps (N, C, V, T)."""
+    out = 0
+    pair = layer.pair.weight.unflatten(0, (2, layer.subsets, -1)).squeeze(-1)  # (2, S, r, C)
+    pair_bias = layer.pair.bias.unflatten(0, (2, layer.subsets, -1))
+    expand, value = layer.expand.weight[..., 0, 0], layer.value.weight[..., 0, 0]
+    for k in range(layer.subsets):
+        rows = slice(k * layer.channels, (k + 1) * layer.channels)
+        p, s = (
+            (torch.einsum("rc,ncvt->nrvt", w[k], x) + b[k][:, None, None]).mean(3)
+            for w, b in zip(pair, pair_bias, strict=True)
+        )
+        distance = torch.tanh(p[:, :, :, None] - s[:, :, None, :])  # [u, v]
+        refined = torch.einsum("or,nruv->nouv", expand[rows], distance)
+        refined = refined + layer.expand.bias[rows][:, None, None]
+        topology = layer.alpha * refined + layer.adjacency[k]
+        values = torch.einsum("oc,ncvt->novt", value[rows], x)
+        values = values + layer.value.bias[rows][:, None, None]
+        out = out + torch.einsum("nouv,novt->nout", topology, values)
+    return out
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    made = RefinedGraphConv(16, 8, torch.from_numpy(UCLA20.adjacency())).double()
+    with torch.no_grad():
+        made.alpha.fill_(0.7)
+        for bias in (made.pair.bias, made.expand.bias, made.value.bias):
+            bias.normal_()
+    return made
+
+
+def test_fast_path_equals_the_formula_with_all_gradients(layer):
+    x = torch.randn(3, 16, 20, 7, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(3, 8, 20, 7, dtype=torch.float64)
+    results = []
+    for run in (layer, lambda x: formula(layer, x)):
+        layer.zero_grad()
+        x.grad = None
+        out = run(x)
+        (out * weights).sum().backward()
+        results.append([out.detach(), x.grad, *(p.grad for p in layer.parameters())])
+    for fast, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_topology_is_the_one_that_forward_uses(layer):
+    x = torch.randn(2, 16, 20, 5, dtype=torch.float64)
+    value = F.conv2d(x, layer.value.weight, layer.value.bias).unflatten(1, (3, 8))
+    by_hand = torch.einsum("nkcuv,nkcvt->ncut", layer.topology(x), value)
+    torch.testing.assert_close(layer(x), by_hand, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_agree_with_finite_differences():
+    torch.manual_seed(1)
+    shapes = [(2, 3, 4, 5), (3, 2, 2, 4, 4), (3, 6, 2), (3, 6, 3), (3, 6)]
+    inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    assert torch.autograd.gradcheck(RefinedAggregate.apply, inputs)
+
+
+def test_no_topology_is_kept_for_the_backward_pass():
+    layer = RefinedGraphConv(64, 256, torch.from_numpy(NTU25.adjacency()))
+    x = torch.randn(4, 64, 25, 16, requires_grad=True)
+    saved = {}
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: saved.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()),
+        lambda t: t,
+    ):
+        layer(x)
+    one_topology = 4 * 4 * 256 * 25 * 25  # bytes; three of them would have to be kept
+    assert max(saved.values()) < one_topology
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_product_equals_the_convolution(stride):
+    torch.manual_seed(2)
+    conv = PointwiseConv(6, 4, stride).double()
+    x = torch.randn(3, 6, 5, 9, dtype=torch.float64)
+    expected = F.conv2d(x, conv.weight, conv.bias, stride=(1, stride))
+    torch.testing.assert_close(conv(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_bfloat16_autocast_stays_close():
+    torch.manual_seed(3)
+    layer = RefinedGraphConv(16, 8, torch.from_numpy(UCLA20.adjacency()))
+    x = torch.randn(2, 16, 20, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = layer(x)
+    assert out.dtype == torch.bfloat16
+    expected = layer(x)
+    assert (out.float() - expected).abs().max() < 0.03 * expected.abs().max()
