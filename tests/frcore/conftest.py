@@ -1,0 +1,75 @@
+"""A data set and a model small enough to train in two seconds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from frcore.data.store import Store
+    from frcore.run_dir import Run
+
+CLASSES = ("wave", "clap", "kick", "bow", "jump")
+SPLITS = ["train"] * 32 + ["val"] * 12 + ["test"] * 20
+
+
+def tiny_clips(count: int = 64, *, seed: int = 0, joints: int = 25, channels: int = 3) -> tuple:
+    """Clips (T, V, C) of 12 to 29 frames, a pose a class under noise; labels 0, 1, 2, ..."""
+    rng = np.random.default_rng(seed)
+    poses = rng.normal(size=(len(CLASSES), 1, joints, channels))
+    labels = np.arange(count) % len(CLASSES)
+    clips = [
+        (poses[k] + rng.normal(size=(rng.integers(12, 30), joints, channels))).astype(np.float32)
+        for k in labels
+    ]
+    return clips, labels
+
+
+@pytest.fixture(scope="session")
+def make_store(session_data_root: Path) -> Callable[..., "Store"]:
+    """Makes a store of 64 tiny clips; arguments as `from_arrays`, `clips` to replace them."""
+    from frcore.data import from_arrays
+
+    def make(name: str, *, clips: list | None = None, seed: int = 0, **changes: Any) -> "Store":
+        made, labels = tiny_clips(seed=seed)
+        given = {"split": SPLITS, "skeleton": "ntu25", "class_names": CLASSES} | changes
+        return from_arrays(name, clips or made, labels, **given)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_store(make_store: Callable[..., "Store"]) -> "Store":
+    """64 clips of 25 joints in 5 classes: 32 to train, 12 to validate, 20 to test."""
+    return make_store("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_store: "Store") -> dict[str, Any]:
+    """FR Head, dropout, repeats; 3 epochs of 3 steps (24, 24 and 16 views) on `tiny_store`."""
+    return tiny_settings()
+
+
+def tiny_settings() -> dict[str, Any]:
+    return {
+        "name": "tiny_run",
+        "benchmark": "tiny",
+        "data": {
+            "repeats": 2,
+            "transform": {"frames": 16, "rotation": [0, 20, 0]},
+        },
+        "model": {"backbone": "ctrgcn_tiny", "overrides": {"width": 8}, "dropout": 0.2},
+        "head": {"warm_start": True},
+        "optim": {"lr": 0.05, "warmup_epochs": 1, "milestones": [2]},
+        "train": {"epochs": 3, "batch_size": 24, "threads": 1, "precision": "fp32"},
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_store: "Store", tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """The run of `tiny_config`, finished. Read it, do not change it."""
+    import frcore
+
+    return frcore.fit(tiny_settings(), out=tmp_path_factory.mktemp("trained") / "tiny_run")

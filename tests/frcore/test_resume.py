@@ -1,0 +1,279 @@
+"""However a run is stopped, the same command ends bit-equal to one that never was."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import frcore
+from frcore.checkpoint import (
+    BEST,
+    LAST,
+    CheckpointError,
+    load_checkpoint,
+    read_metadata,
+    save_checkpoint,
+)
+from frcore.data import open_store
+from frcore.errors import UserError
+from frcore.guard import StepGuard
+from frcore.run_dir import LockedError, Run, RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 9  # 3 epochs of 3 (tiny_config)
+CLOCK = ["seconds", "eval_seconds", "samples_per_s"]  # the columns that may differ
+
+_random = random.Random(0)
+
+
+def at(event, number, how=signal.SIGKILL):
+    return {"event": event, "number": number, "signal": int(how)}
+
+
+def before(file, epoch):
+    """Killed at an epoch's end, when `file` is written under another name, not yet renamed."""
+    return at(f"publish {file}", epoch)
+
+
+FAST = {f"step {n}": at("step", n) for n in sorted(_random.sample(range(1, STEPS + 1), 3))} | {
+    "after the evaluation": before("metrics.csv", 2),
+    "between metrics and history": before("history.npz", 2),
+    "between history and calibration": before("calibration.npz", 2),
+    "between calibration and best": before("best.safetensors", 1),
+    "between last and previous": before("last.safetensors", 2),
+    "after all, before its mark": before("state.json", 1),
+}
+SLOW = {f"every step: {n}": at("step", n) for n in range(1, STEPS + 1)} | {
+    f"{file}, epoch {epoch}": before(file, epoch)
+    for epoch in (1, 2, 3)
+    for file in ("metrics.csv", "history.npz", "calibration.npz", "last.safetensors")
+}
+STOPPED = {
+    "in a step": at("step", 5, signal.SIGTERM),
+    "in the last step of an epoch": at("step", 6, signal.SIGTERM),
+    "in an evaluation": at("evaluate", 3, signal.SIGTERM),
+}
+POSITIONS = {
+    "in a step": (1, 2),
+    "in the last step of an epoch": (1, 3),
+    "in an evaluation": (1, 3),
+}
+
+
+def train_and_signal(config, folder, jobs):
+    """Runs the jobs one after another; their directories and what became of them, by name."""
+    outs = {name: folder / str(n) for n, name in enumerate(jobs)}
+    plan = {
+        "config": config,
+        "jobs": [{"out": str(outs[name]), **job} for name, job in jobs.items()],
+    }
+    script = Path(__file__).with_name("signalled_training.py")
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps(plan)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    return {name: (outs[name], result) for name, result in zip(jobs, results, strict=True)}
+
+
+def contents(run):
+    """All that must not depend on how often a run was stopped."""
+    last, best = (load_checkpoint(run.path / name) for name in (LAST, BEST))
+    clock = {"seconds", "metrics"}
+    return {
+        "last": last.tensors,
+        "best": best.tensors,
+        "metadata": {k: v for k, v in last.metadata.items() if k not in clock},
+        "best metadata": {k: v for k, v in best.metadata.items() if k not in clock},
+        "metrics": run.metrics.drop(columns=CLOCK),
+        "history": run.history,
+        "calibration": run.calibration,
+        "state": run.state,
+    }
+
+
+def assert_bit_equal(run, other):
+    ours, theirs = contents(run), contents(other)
+    for part in ("last", "best"):
+        assert ours[part].keys() == theirs[part].keys()
+        for name, tensor in ours[part].items():
+            assert torch.equal(tensor, theirs[part][name]), f"{part}: {name}"
+    for part in ("history", "calibration"):
+        assert ours[part].keys() == theirs[part].keys()
+        for name, array in ours[part].items():
+            np.testing.assert_array_equal(array, theirs[part][name], err_msg=f"{part}: {name}")
+    pd.testing.assert_frame_equal(ours["metrics"], theirs["metrics"], check_exact=True)
+    for part in ("metadata", "best metadata", "state"):
+        assert ours[part] == theirs[part]
+
+
+@pytest.fixture(scope="module")
+def signalled(tiny_config, tmp_path_factory):
+    return train_and_signal(tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED)
+
+
+@pytest.fixture(scope="module")
+def signalled_slowly(tiny_config, tmp_path_factory):
+    return train_and_signal(tiny_config, tmp_path_factory.mktemp("signalled"), SLOW)
+
+
+@pytest.mark.parametrize("moment", FAST)
+def test_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config, trained):
+    out, result = signalled[moment]
+    assert result["exit"] == -signal.SIGKILL
+    assert Run(out).state == "interrupted"
+    assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", SLOW)
+def test_killed_anywhere_and_started_again(moment, signalled_slowly, tiny_config, trained):
+    out, result = signalled_slowly[moment]
+    assert result["exit"] == -signal.SIGKILL
+    assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
+
+
+@pytest.mark.parametrize("moment", STOPPED)
+def test_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
+    moment, signalled, tiny_config, trained
+):
+    out, result = signalled[moment]
+    assert result["exit"] == 143 and result["after"] < 10
+    meta = read_metadata(out / LAST)
+    assert (meta["epoch"], meta["step"]) == POSITIONS[moment]
+    assert Run(out).state == "interrupted" and len(Run(out).metrics) == 1
+    run = frcore.fit(tiny_config, out=out)
+    assert run.metrics["seconds"][1] > meta["seconds"] > 0  # both parts of the epoch
+    assert_bit_equal(run, trained)
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
+    out = str(tmp_path / "run")
+    kinds = [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
+    jobs = {str(n): at("step", 2, kind) | {"out": out} for n, kind in enumerate(kinds)}
+    results = train_and_signal(tiny_config, tmp_path, jobs)
+    assert [r["exit"] for _, r in results.values()] == [143, 143, -9, 143, -9]
+    meta = read_metadata(Path(out) / LAST)
+    # Stops keep 2 steps each: at 2 of 3, then at 1 of the next epoch. The kill keeps none, as no
+    # epoch ended in it; the third stop is at 3 of 3; the last kill sees that epoch's end.
+    assert (meta["epoch"], meta["step"]) == (2, 0)
+    assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
+
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tiny_config, tmp_path_factory):
+    """A run after Ctrl-C in the second of three steps of the second epoch."""
+    calls, step = [], StepGuard.step
+
+    def interrupt_fifth(self, *args):
+        calls.append(args)
+        if len(calls) == 5:
+            interrupt()
+        return step(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StepGuard, "step", interrupt_fifth)
+        return frcore.fit(tiny_config, out=tmp_path_factory.mktemp("interrupted") / "tiny_run")
+
+
+@pytest.fixture
+def partial(interrupted, tmp_path):
+    """A copy of `interrupted`."""
+    shutil.copytree(interrupted.path, tmp_path / "tiny_run")
+    return Run.open(tmp_path / "tiny_run")
+
+
+def test_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config, trained):
+    assert partial.state == "interrupted" and len(partial.metrics) == 1
+    meta = read_metadata(partial.checkpoint())
+    assert (meta["epoch"], meta["step"]) == (1, 2)
+    assert frcore.predict(partial).metadata["epoch"] == 1  # usable as it is
+    assert frcore.fit(tiny_config, out=partial.path).path == partial.path
+    assert_bit_equal(partial, trained)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_previous_one(partial, tiny_config, trained, caplog):
+    data = bytearray((partial.path / LAST).read_bytes())
+    data[-1] ^= 1
+    (partial.path / LAST).write_bytes(data)
+    assert_bit_equal(frcore.fit(tiny_config, out=partial.path), trained)
+    assert "previous.safetensors" in caplog.text
+
+
+def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(tiny_config, tmp_path):
+    run = frcore.fit(tiny_config, out=tmp_path, callbacks=[SimpleNamespace(on_start=interrupt)])
+    assert run.state == "interrupted" and len(run.metrics) == 0
+    assert not (tmp_path / LAST).exists()
+
+
+def test_a_finished_run_is_returned_at_once(monkeypatch, tiny_config, trained):
+    monkeypatch.setattr("frcore.train.Trainer", None)
+    again = frcore.fit(tiny_config, out=trained.path)
+    assert again.path == trained.path and again.state == "finished"
+
+
+def test_another_configuration_gets_a_numbered_directory(tiny_config, partial):
+    short = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
+    run = frcore.fit(tiny_config, out=partial.path, **short)
+    assert run.path == partial.path.with_name("tiny_run-2") and run.state == "finished"
+    assert partial.state == "interrupted"
+    # Where it runs is no part of the configuration.
+    again = frcore.fit(tiny_config, out=partial.path, **short, **{"train.threads": 2})
+    assert again.path == run.path
+
+
+@pytest.mark.parametrize("which", ["partial", "trained"])
+def test_other_clips_under_a_run_are_refused(which, tiny_config, monkeypatch, request):
+    run, store = request.getfixturevalue(which), open_store("tiny")
+    store.fingerprint, ours = 64 * "0", store.fingerprint
+    monkeypatch.setattr("frcore.train.open_store", lambda name: store)
+    with pytest.raises(UserError, match="trained on other clips of 'tiny'") as refused:
+        frcore.fit(tiny_config, out=run.path)
+    assert ours[:12] in str(refused.value) and 12 * "0" in str(refused.value)
+
+
+def test_a_directory_in_use_is_refused_before_training(tiny_config, partial):
+    with RunDir(partial.path), pytest.raises(LockedError, match=f"process {os.getpid()} "):
+        frcore.fit(tiny_config, out=partial.path)
+    with RunDir(partial.path):
+        assert partial.state == "running"
+
+
+def test_other_threads_are_noted_as_no_longer_bit_equal(tiny_config, partial, caplog):
+    before, seen = torch.get_num_threads(), []
+
+    def look_and_stop(run):
+        seen.append(torch.get_num_threads())
+        interrupt()
+
+    looking = SimpleNamespace(on_start=look_and_stop)
+    frcore.fit(tiny_config, out=partial.path, callbacks=[looking], **{"train.threads": 2})
+    assert "threads 1 -> 2" in caplog.text and "not bit-equal" in caplog.text
+    assert seen == [2] and torch.get_num_threads() == before
+
+
+def test_weights_of_another_model_are_listed_with_both_shapes(tiny_config, partial):
+    checkpoint = load_checkpoint(partial.path / LAST)
+    tensors = checkpoint.tensors | {"model.classifier.bias": torch.zeros(7)}
+    save_checkpoint(partial.path / LAST, tensors, checkpoint.metadata)
+    with pytest.raises(CheckpointError, match=r"classifier.bias: \(7,\) in the file, \(5,\) in"):
+        frcore.fit(tiny_config, out=partial.path)
