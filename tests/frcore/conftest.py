@@ -73,3 +73,11 @@ def trained(tiny_store: "Store", tmp_path_factory: pytest.TempPathFactory) -> "R
     import frcore
 
     return frcore.fit(tiny_settings(), out=tmp_path_factory.mktemp("trained") / "tiny_run")
+
+
+@pytest.fixture(scope="session")
+def copied_store(make_store: Callable[..., "Store"]) -> "Store":
+    """As `tiny_store`, but the first 3 test clips are copies of training clips, 1 of a val clip."""
+    clips, _ = tiny_clips()
+    clips[44:48] = clips[4], clips[10], clips[21], clips[40]
+    return make_store("copied", clips=clips)

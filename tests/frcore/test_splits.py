@@ -1,0 +1,105 @@
+"""Which clips train, which judge, and which of the judges were trained on as well."""
+
+import numpy as np
+import pytest
+import torch
+
+from frcore.config import load_recipe
+from frcore.errors import UserError
+from frcore.splits import load_split, load_splits
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def subjects_store(make_store):
+    """No clips to validate; subjects 1 to 4 train, 5 tests."""
+    split = ["train"] * 44 + ["test"] * 20
+    return make_store("subjects", split=split, subjects=[1 + i // 11 for i in range(44)] + [5] * 20)
+
+
+def splits_of(store, config, **changes):
+    return load_splits(
+        store, load_recipe(config, {"benchmark": store.benchmark.name} | changes), CPU
+    )
+
+
+def ids(pipeline):
+    return pipeline.clips.sample_ids
+
+
+def test_every_split_has_its_own_clips_and_only_training_is_augmented(tiny_store, tiny_config):
+    splits = splits_of(tiny_store, tiny_config)
+    assert {name: len(p.clips) for name, p in splits.all.items()} == {
+        "train": 32,
+        "val": 12,
+        "test": 20,
+    }
+    assert len({i for p in splits.all.values() for i in ids(p)}) == 64
+    assert splits.train.training and not any(p.training for p in splits.judges.values())
+    assert splits.unseen is None
+
+
+def test_training_clips_can_be_seen_as_in_evaluation(tiny_store, tiny_config):
+    data = load_recipe(tiny_config).data
+    index = torch.arange(4)
+    once, twice = (load_split(tiny_store, "train", data, CPU)(index, epoch=e) for e in (0, 1))
+    assert torch.equal(once, twice)
+    augmented = load_split(tiny_store, "train", data, CPU, training=True)(index)
+    assert not torch.equal(augmented, once)
+
+
+@pytest.mark.parametrize(("duplicates", "train", "val"), [("drop", 29, 11), ("keep", 32, 12)])
+def test_copies_of_test_clips_are_dropped_or_kept_and_known_either_way(
+    duplicates, train, val, copied_store, tiny_config, caplog
+):
+    splits = splits_of(copied_store, tiny_config, **{"data.duplicates": duplicates})
+    assert (len(splits.train.clips), len(splits.judges["val"].clips)) == (train, val)
+    test = splits.judges["test"]
+    assert len(test.clips) == 20
+    seen = [i for i, unseen in zip(ids(test), splits.unseen.tolist(), strict=True) if not unseen]
+    assert seen == ["test/000000", "test/000001", "test/000002"]
+    assert "3 of 20 test clips are copies" in caplog.text and f"'{duplicates}'" in caplog.text
+    for name in seen:
+        original = copied_store.clip(name)
+        same = [np.array_equal(original, clip) for clip in splits.train.clips.arrays]
+        assert sum(same) == (1 if duplicates == "keep" else 0)
+
+
+def test_val_subjects_leave_training(subjects_store, tiny_config):
+    splits = splits_of(subjects_store, tiny_config, **{"data.val_subjects": [2, "4"]})
+    people = subjects_store.samples.set_index("sample_id")["subject"].astype(str)
+    assert set(people[ids(splits.train)]) == {"1", "3"}
+    assert set(people[ids(splits.judges["val"])]) == {"2", "4"}
+    assert set(people[ids(splits.judges["test"])]) == {"5"}
+    with pytest.raises(UserError, match=r"val_subjects \[5\] have no training clips"):
+        splits_of(subjects_store, tiny_config, **{"data.val_subjects": [5]})
+
+
+def test_a_selection_needs_its_split(subjects_store, tiny_config):
+    assert set(splits_of(subjects_store, tiny_config).judges) == {"test"}
+    with pytest.raises(UserError, match="needs a split 'val'.*data.val_subjects"):
+        splits_of(subjects_store, tiny_config, **{"train.select": "val_best"})
+
+
+def test_training_needs_clips(make_store, tiny_config):
+    store = make_store("test_only", split=["test"] * 64)
+    with pytest.raises(UserError, match="has no training clips in protocol 'default'"):
+        splits_of(store, tiny_config)
+
+
+def test_persons_are_those_of_the_configuration_or_of_the_benchmark(tiny_store, tiny_config):
+    index = torch.arange(2)
+    assert splits_of(tiny_store, tiny_config).train(index).shape == (2, 3, 16, 25, 1)
+    two = splits_of(tiny_store, tiny_config, **{"data.persons": 2})
+    assert two.train(index).shape == (2, 3, 16, 25, 2)
+
+
+def test_clips_that_do_not_fit_on_the_device_stay_on_the_cpu(
+    monkeypatch, tiny_store, tiny_config, caplog
+):
+    needed = 4 * tiny_store.split("test")["num_frames"].sum() * 25 * 3
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * needed - 1, 2 * needed))
+    data = load_recipe(tiny_config).data
+    pipeline = load_split(tiny_store, "test", data, torch.device("cuda"))
+    assert pipeline.clips.device == CPU and "does not fit on cuda" in caplog.text
