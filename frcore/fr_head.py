@@ -121,8 +121,8 @@ def contrast(
         loss = loss * seen[:, labels]
 
     with torch.no_grad():
-        fn_cosine = (fn_unit * unit_prototypes).sum(-1) * has_fn
-        fp_cosine = (fp_unit * unit_prototypes).sum(-1) * has_fp
+        fn_cosine = (fn_unit * unit_prototypes).sum(-1)  # 0 where a centre is the zero vector
+        fp_cosine = (fp_unit * unit_prototypes).sum(-1)
     return loss.mean(1), prototypes, ContrastStats(counts, fn_cosine, fp_cosine)
 
 

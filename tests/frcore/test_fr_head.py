@@ -271,10 +271,10 @@ def test_warm_start_counts_a_class_from_its_first_true_positive():
     close(loss, (2 * (all_seen - near) + 2 * (all_seen - 8)) / 2)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_warm_start_with_nothing_seen_is_zero_and_finite(training):
+@pytest.mark.parametrize(("training", "batch"), [(True, 0), (False, 0), (False, 3)])
+def test_warm_start_with_nothing_seen_is_zero_and_finite(training, batch):
     branch = make_branch(warm_start=True).train(training)
-    features, labels, logits = tensors(*BATCHES[0])  # all wrong
+    features, labels, logits = tensors(*BATCHES[batch])  # 0 is all wrong, 3 all right
     loss = branch(features, labels, logits)
     loss.backward()
     assert loss.item() == 0

@@ -129,7 +129,7 @@ def test_gradients_match_finite_differences(shake):
     kinds = {"input": [x]}
     for name, parameter in backbone.named_parameters():
         kinds.setdefault(re.sub(r"blocks\.\d+", "blocks", name), []).append(parameter)
-    step = 1e-6
+    step = 1e-7  # small: ReLUs that switch within it bend the difference
     for kind, parameters in kinds.items():
         directions = [torch.randn_like(p) for p in parameters]
         slope = sum((p.grad * d).sum() for p, d in zip(parameters, directions, strict=True))
@@ -140,7 +140,7 @@ def test_gradients_match_finite_differences(shake):
                     p.add_(d, alpha=sign * step)
                 values.append(value().item())
         expected = (values[0] - values[1]) / (2 * step)
-        assert slope.item() == pytest.approx(expected, rel=1e-4, abs=1e-4), kind
+        assert slope.item() == pytest.approx(expected, rel=2e-3, abs=1e-4), kind
 
 
 @pytest.mark.gpu
