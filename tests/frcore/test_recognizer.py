@@ -6,7 +6,7 @@ from torch import nn
 
 from frcore.backbones import create_backbone
 from frcore.config import load_recipe
-from frcore.data.benchmarks import get_benchmark
+from frcore.data.catalog import get_benchmark
 from frcore.errors import UserError
 from frcore.fr_head import FRHead
 from frcore.recognizer import Recognizer, build_recognizer
