@@ -4,17 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
-    from frviz.figures.charts import bars, curves
+    from frviz.figures.charts import bars, curves, heatmaps
     from frviz.figures.clips import clip_lengths, clip_strip
 
 _HOME = {  # public name -> the module that defines it
     "bars": "frviz.figures.charts",
     "curves": "frviz.figures.charts",
+    "heatmaps": "frviz.figures.charts",
     "clip_lengths": "frviz.figures.clips",
     "clip_strip": "frviz.figures.clips",
 }
 
-__all__ = ["bars", "clip_lengths", "clip_strip", "curves"]
+__all__ = ["bars", "clip_lengths", "clip_strip", "curves", "heatmaps"]
 
 
 def __getattr__(name: str) -> Any:

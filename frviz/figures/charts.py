@@ -1,9 +1,11 @@
-"""Lines and bars from any table: one line or bar a column."""
+"""Lines, bars and heat maps from any table."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from frviz.figures.style import COLOURS, DASHES, finish, text
 
@@ -74,6 +76,50 @@ def bars(
     figure.update_layout(legend_traceorder="normal", hovermode="y unified")
     figure.update_xaxes(title_text=text(x), tickformat=".0%" if unit else None)
     return figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
+
+
+def heatmaps(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    colour: str = "",
+    signed: bool = False,
+    title: str = "",
+    height: int = 460,
+) -> go.Figure:
+    """Tables as colours, side by side with one scale; rows from top to bottom.
+
+    Args:
+        tables: one table, or several by their titles; all with the same rows.
+        colour: what the numbers are.
+        signed: a scale from red to blue around 0 instead of one from dark to bright.
+        title: of the figure.
+        height: pixels.
+    """
+    tables = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+    figure = make_subplots(
+        cols=len(tables),
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        column_titles=[f"<b>{text(name)}</b>" for name in tables],
+    )
+    for number, table in enumerate(tables.values(), start=1):
+        figure.add_heatmap(
+            z=table.to_numpy(),
+            x=[text(name) for name in table.columns],
+            y=[text(name) for name in table.index],
+            coloraxis="coloraxis",
+            hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
+            row=1,
+            col=number,
+        )
+        figure.update_xaxes(title_text=text(table.columns.name or ""), col=number)
+    finish(figure, title=title, height=height)
+    bar = {"title": {"text": text(colour), "side": "top"}, "outlinewidth": 0, "thickness": 14}
+    scale = {"colorscale": "RdBu", "cmid": 0} if signed else {"colorscale": "Viridis"}
+    figure.update_layout(coloraxis={**scale, "colorbar": bar}, margin_l=10)
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
+    return figure
 
 
 def _colour(number: int) -> str:

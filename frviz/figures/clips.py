@@ -12,6 +12,7 @@ from frcore.errors import UserError
 from frcore.skeleton import Skeleton, get_skeleton
 from frviz.figures.style import (
     BLUE,
+    COLOURS,
     GREEN,
     GREY,
     INK,
@@ -61,8 +62,9 @@ def clip_strip(
     skeleton = get_skeleton(skeleton)
     clips = [clips] if getattr(clips, "ndim", 0) in (3, 4) else list(clips)
     clips = [_checked(clip, skeleton) for clip in clips]
-    if not clips or titles is not None and len(titles) != len(clips):
-        raise UserError(f"{len(titles or ())} titles for {len(clips)} clips; give one a clip.")
+    titles = [] if titles is None else list(titles)
+    if not clips or len(titles) not in (0, len(clips)):
+        raise UserError(f"{len(titles)} titles for {len(clips)} clips; give one a clip.")
     chosen = [_choose(len(clip), frames) for clip in clips]
     drawn = [
         _project(clip[which], skeleton, azimuth, elevation, y_down)
@@ -75,7 +77,7 @@ def clip_strip(
         points += (0, -row * height)
         points[..., 0] += width * np.arange(len(points))[:, None, None]
     _add_bodies(figure, drawn, chosen, skeleton)
-    _add_words(figure, chosen, titles or (), width, height)
+    _add_words(figure, chosen, titles, width, height)
     columns, rows = max(map(len, chosen)), len(clips)
     plain = {"visible": False, "constrain": "domain"}
     figure.update_xaxes(
@@ -248,7 +250,7 @@ def clip_lengths(samples: pd.DataFrame, *, split: str, height: int = 300) -> go.
         known = ", ".join(c for c in samples if str(c).startswith("split_"))
         raise UserError(f"No column '{split}' in the table of samples. Splits: {known or 'none'}.")
     figure = go.Figure()
-    for name, colour in zip(("train", "val", "test"), (GREY, GREEN, BLUE), strict=True):
+    for name, colour in zip(("train", "val", "test"), COLOURS, strict=False):
         frames = samples.loc[samples[split] == name, "num_frames"]
         if len(frames):
             figure.add_histogram(
@@ -259,5 +261,6 @@ def clip_lengths(samples: pd.DataFrame, *, split: str, height: int = 300) -> go.
             )
     finish(figure, height=height)
     figure.update_layout(barmode="stack", bargap=0.05, showlegend=True)
+    figure.update_layout(legend_traceorder="normal")
     figure.update_xaxes(title_text="frames", showgrid=False)
     return figure.update_yaxes(title_text="clips")

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from frviz.figures import bars, curves
+from frviz.figures import bars, curves, heatmaps
 
 TABLE = pd.DataFrame(
     {"without": [0.25, math.nan, 0.5], "with": [0.2, 0.4, 0.6]},
@@ -33,8 +33,22 @@ def test_each_row_is_a_group_of_bars_from_top_to_bottom():
     assert bars(TABLE, stacked=True).layout.barmode == "stack"
 
 
+def test_tables_become_colours_side_by_side_with_one_scale():
+    one, two = TABLE.rename(index=str), -TABLE.rename(index=str)
+    figure = heatmaps({"one": one, "two": two}, colour="share", signed=True)
+    assert [trace.z[2].tolist() for trace in figure.data] == [[0.5, 0.6], [-0.5, -0.6]]
+    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+    assert figure.layout.coloraxis.cmid == 0 and figure.layout.yaxis.autorange == "reversed"
+    assert [a.text for a in figure.layout.annotations] == ["<b>one</b>", "<b>two</b>"]
+    assert len(heatmaps(one).data) == 1
+
+
 def test_names_are_inert():
     evil = "<b onclick=x>"
     table = pd.DataFrame({evil: [1.0]}, index=pd.Index([evil], name=evil))
-    for figure in (curves(table, y=evil, title=evil), bars(table, x=evil, title=evil)):
+    for figure in (
+        curves(table, y=evil, title=evil),
+        bars(table, x=evil, title=evil),
+        heatmaps({evil: table}, colour=evil, title=evil),
+    ):
         assert evil not in figure.to_json()

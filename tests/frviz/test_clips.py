@@ -169,6 +169,12 @@ def test_a_mistake_is_named(clip, options, message):
         clip_strip(clip, BODY, **options)
 
 
+def test_titles_may_be_a_column_of_a_table():
+    titles = pd.Series(["walk", "run"], index=[7, 9])
+    figure = clip_strip([POSE[None], POSE[None]], BODY, titles=titles)
+    assert [a.text for a in figure.layout.annotations] == ["<b>walk</b>", "<b>run</b>"]
+
+
 def test_the_given_clip_is_not_changed():
     clip = POSE[None].copy()
     clip.setflags(write=False)
