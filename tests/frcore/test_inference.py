@@ -1,0 +1,289 @@
+"""`predict`: equal to a forward pass by hand, without the head unless asked, kept by content."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import frcore
+from frcore import inference, recognizer
+from frcore.checkpoint import (
+    LAST,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from frcore.config import load_recipe
+from frcore.data import open_store
+from frcore.errors import UserError
+from frcore.inference import load_recognizer
+from frcore.predictions import Predictions
+from frcore.recognizer import build_recognizer
+from frcore.run_dir import Run
+from frcore.splits import load_split
+
+SPACES = ("backbone", "fin.spatial", "mid.temporal")
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of `trained`, without kept predictions."""
+    shutil.copytree(trained.path, tmp_path / "run", ignore=shutil.ignore_patterns("predictions"))
+    return Run.open(tmp_path / "run")
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Forward passes over a split that `predict` makes."""
+    made, forward = [], inference.forward_split
+
+    def counted(*args, **kwargs):
+        made.append(kwargs)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(inference, "forward_split", counted)
+    return made
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_predictions_are_those_of_a_forward_pass_by_hand(split, trained, tiny_store):
+    prediction = frcore.predict(trained, split=split, spaces=SPACES)
+    config, weights = load_recipe(trained.config), load_checkpoint(trained.checkpoint())
+    model = build_recognizer(config, tiny_store.benchmark)
+    model.load_state_dict(weights.part("model"))
+    model.eval()
+    rows = tiny_store.split(split)
+    pipeline = load_split(tiny_store, split, config.data, torch.device("cpu"))
+    with torch.no_grad():
+        out = model(pipeline(torch.arange(len(rows))))
+        features = {"backbone": out.embedding}
+        for space in SPACES[1:]:
+            features[space] = model.head.project(out.stages, len(rows), space)
+    assert prediction.sample_ids == tuple(rows["sample_id"])
+    assert prediction.labels.tolist() == rows["label"].tolist()
+    assert prediction.class_names == tiny_store.benchmark.class_names
+    np.testing.assert_allclose(prediction.logits, out.logits, rtol=1e-4, atol=1e-4)
+    assert tuple(prediction.features) == SPACES
+    for space, expected in features.items():
+        np.testing.assert_allclose(prediction.features[space], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_prototypes_are_the_buffers_of_the_checkpoint(trained):
+    prediction = frcore.predict(trained, spaces=("fin.spatial", "mid.temporal"))
+    saved = load_checkpoint(trained.checkpoint()).part("model")
+    assert set(prediction.prototypes) == {"fin.spatial", "mid.temporal"}
+    for space, prototypes in prediction.prototypes.items():
+        assert prototypes.shape == (5, 256) and prediction.features[space].shape == (20, 256)
+        buffer = saved[f"head.contrast.{space.replace('.', '_')}.prototypes"]
+        np.testing.assert_array_equal(prototypes, buffer.numpy())
+
+
+def test_metadata_says_where_predictions_come_from(trained, tiny_store):
+    found = frcore.predict(trained).metadata
+    expected = {
+        "benchmark": "tiny",
+        "split": "test",
+        "protocol": "default",
+        "stream": "joint",
+        "model": "ctrgcn_tiny+fr",
+        "checkpoint": load_checkpoint(trained.checkpoint()).sha256,
+        "fingerprint": tiny_store.fingerprint,
+        "epoch": 3,
+        "select": "last",
+        "run": "tiny_run",
+        "seed": 0,
+    }
+    assert {k: found[k] for k in expected} == expected
+
+
+def test_the_head_is_not_built_unless_one_of_its_spaces_is_asked_for(run, monkeypatch):
+    class Head:
+        def __init__(self, *args, **kwargs):
+            raise AssertionError("the head was built")
+
+    monkeypatch.setattr(recognizer, "FRHead", Head)
+    assert set(frcore.predict(run).features) == {"backbone"}
+    assert frcore.predict(run, spaces=()).features == {}
+    model, *_ = load_recognizer(run.checkpoint())
+    assert model.head is None and not model.training
+    with pytest.raises(AssertionError, match="the head was built"):
+        frcore.predict(run, spaces=("fin.spatial",))
+
+
+@pytest.mark.parametrize("how", [lambda r: r, lambda r: r.path, lambda r: str(r.checkpoint())])
+def test_a_run_its_directory_and_its_checkpoint_give_the_same(how, trained):
+    np.testing.assert_array_equal(
+        frcore.predict(how(trained)).logits, frcore.predict(trained).logits
+    )
+
+
+def test_batch_size_changes_nothing_beyond_rounding(run, passes):
+    whole = frcore.predict(run, batch_size=64)
+    shutil.rmtree(run.path / "predictions")
+    pieces = frcore.predict(run, batch_size=3)
+    assert len(passes) == 2
+    np.testing.assert_allclose(pieces.logits, whole.logits, rtol=1e-4, atol=1e-4)
+
+
+# ---- kept by content -----------------------------------------------------------------------------
+
+
+def test_predictions_are_kept_by_checkpoint_data_split_and_spaces(run, passes, make_store):
+    first = frcore.predict(run, spaces=SPACES)
+    again = frcore.predict(run, spaces=SPACES)
+    assert len(passes) == 1 and again.metadata == first.metadata
+    for name in ("logits", "labels", "seen_copies"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    for space in SPACES:
+        np.testing.assert_array_equal(first.features[space], again.features[space])
+
+    frcore.predict(run)
+    frcore.predict(run, split="val")
+    frcore.predict(run, data=make_store("another", seed=3))
+    assert len(passes) == 4
+    checkpoint = load_checkpoint(run.checkpoint())
+    shifted = checkpoint.tensors["model.classifier.bias"] + torch.tensor([9.0, 0, 0, 0, 0])
+    tensors = checkpoint.tensors | {"model.classifier.bias": shifted}
+    save_checkpoint(run.checkpoint(), tensors, checkpoint.metadata)
+    changed = frcore.predict(run, spaces=SPACES)
+    assert len(passes) == 5
+    np.testing.assert_allclose(changed.logits[:, 0], first.logits[:, 0] + 9, rtol=1e-5, atol=1e-4)
+
+
+def test_kept_predictions_that_are_damaged_or_another_s_are_made_again(run, passes, caplog):
+    whole = frcore.predict(run)
+    (kept,) = (run.path / "predictions").glob("test-*.npz")
+    data = kept.read_bytes()
+    for damaged in (data[: len(data) // 2], b"", data[:-200] + bytes(200)):
+        kept.write_bytes(damaged)
+        np.testing.assert_array_equal(frcore.predict(run).logits, whole.logits)
+        assert kept.read_bytes() == data
+    assert len(passes) == 4 and caplog.text.count("made again") == 3
+    frcore.predict(run, split="val").save(kept)
+    assert frcore.predict(run).sample_ids == whole.sample_ids
+    assert "another checkpoint or store" in caplog.text
+
+
+def test_predictions_that_cannot_be_kept_are_returned_all_the_same(run, caplog):
+    (run.path / "predictions").touch()  # no folder
+    assert len(frcore.predict(run)) == 20 and "are not kept" in caplog.text
+
+
+# ---- other data, other checkpoints ---------------------------------------------------------------
+
+
+def test_another_store_of_the_same_classes_and_body_is_predicted(run, make_store):
+    store = make_store("more", seed=5)
+    for data in (store, "more", store.path):
+        prediction = frcore.predict(run, data=data)
+        assert isinstance(prediction, Predictions)
+        assert prediction.metadata["benchmark"] == "more"
+        assert prediction.metadata["fingerprint"] == store.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": ("a", "b", "c", "d", "e")}, "other class_names .*'a'.*, not .*'wave'"),
+        ({"skeleton": "coco17"}, "other skeleton"),
+    ],
+)
+def test_a_store_of_other_classes_or_another_body_is_refused(change, message, run, make_store):
+    if "skeleton" in change:
+        change = change | {"clips": [np.ones((9, 17, 3), np.float32)] * 64}
+    name = "_".join(change)
+    with pytest.raises(UserError, match=message):
+        frcore.predict(run, data=make_store(name, **change))
+
+
+def test_other_clips_under_the_same_name_are_refused_unless_asked_for(run, monkeypatch):
+    store = open_store("tiny")
+    store.fingerprint = 64 * "0"
+    monkeypatch.setattr(inference, "open_store", lambda name: store)
+    with pytest.raises(UserError, match="trained on other clips .* pass data='tiny'"):
+        frcore.predict(run)
+    assert len(frcore.predict(run, data="tiny")) == 20
+
+
+def test_a_model_of_two_persons_predicts_a_store_of_one(make_store, tiny_config, tmp_path):
+    settings = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
+    clips = [np.stack([clip, clip + 1], -1) for clip in map(np.asarray, _poses())]
+    make_store("two", clips=clips)
+    run = frcore.fit(tiny_config | {"benchmark": "two", "head": None}, out=tmp_path, **settings)
+    assert len(frcore.predict(run, data="tiny")) == 20
+
+
+def _poses():
+    store = open_store("tiny")
+    return [store.clip_at(row)[:, 0] for row in range(len(store))]
+
+
+def test_mistakes_name_the_choices(run, make_store, tiny_config, tmp_path):
+    with pytest.raises(UserError, match="Unknown split 'tset'. Did you mean 'test'"):
+        frcore.predict(run, split="tset")
+    with pytest.raises(UserError, match="Did you mean 'fin.spatial'.*backbone, low.spatial"):
+        frcore.predict(run, spaces=("fin.spacial",))
+    with pytest.raises(UserError, match="Unknown space 'backbon'"):
+        frcore.predict(run, spaces="backbon")
+    with pytest.raises(CheckpointError, match="Cannot read .*nowhere"):
+        frcore.predict(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="No run in"):
+        frcore.predict(tmp_path)
+    no_val = make_store("without_val", split=["train"] * 40 + ["test"] * 24)
+    with pytest.raises(UserError, match=r"no clips in split 'val' \(protocol 'default'"):
+        frcore.predict(run, split="val", data=no_val)
+
+
+def test_a_model_without_a_head_has_the_backbone_s_space_only(tiny_config, tmp_path):
+    settings = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
+    run = frcore.fit(tiny_config | {"head": None}, out=tmp_path, **settings)
+    assert frcore.predict(run).metadata["model"] == "ctrgcn_tiny"
+    with pytest.raises(UserError, match="without FR Head: its only space is 'backbone'"):
+        frcore.predict(run, spaces=("backbone", "fin.spatial"))
+
+
+@pytest.mark.parametrize(
+    ("change", "spaces", "listed"),
+    [
+        # What the file says of its model no longer fits its tensors.
+        (
+            {"head": {"hidden": 32}},
+            ("fin.spatial",),
+            r"fin_spatial.prototypes: \(5, 256\) in the file, \(5, 32\) in the model",
+        ),
+        (
+            {"head": {"decouple": False}},
+            ("fin.pooled",),
+            r"fin_pooled.prototypes: missing in the file, \(5, 256\) in the model",
+        ),
+        (
+            {"model": {"backbone": "ctrgcn_tiny", "overrides": {"width": 16}}},
+            (),
+            r"classifier.weight: \(5, 32\) in the file, \(5, 64\) in the model",
+        ),
+    ],
+)
+def test_tensors_of_another_model_are_listed_with_both_shapes(change, spaces, listed, run):
+    checkpoint = load_checkpoint(run.checkpoint())
+    metadata = checkpoint.metadata | {"config": checkpoint.metadata["config"] | change}
+    save_checkpoint(run.path / LAST, checkpoint.tensors, metadata)
+    with pytest.raises(CheckpointError, match=listed) as refused:
+        frcore.predict(run, spaces=spaces)
+    assert "another model" in str(refused.value)
+
+
+def test_a_checkpoint_with_other_classes_is_refused_with_both_shapes(run):
+    checkpoint = load_checkpoint(run.checkpoint())
+    benchmark = checkpoint.metadata["benchmark"] | {"class_names": ["wave", "clap"]}
+    save_checkpoint(
+        run.path / LAST, checkpoint.tensors, checkpoint.metadata | {"benchmark": benchmark}
+    )
+    with pytest.raises(CheckpointError, match=r"classifier.bias: \(5,\) in the file, \(2,\) in"):
+        load_recognizer(run.checkpoint())
+
+
+def test_a_file_that_is_no_run_s_checkpoint_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "x.safetensors", {"a": np.zeros(3)}, {"epoch": 1})
+    with pytest.raises(CheckpointError, match="its format is None, expected 1"):
+        frcore.predict(tmp_path / "x.safetensors")
