@@ -1,0 +1,58 @@
+"""Figures that the README quotes are those that were measured."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = sorted((ROOT / "results").glob("*.json"))
+
+
+def accuracies(found: object, name: str = "") -> Iterator[tuple[str, float]]:
+    """Path and value of every number whose key holds "accuracy" or ends in "_acc"."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from accuracies(value, f"{name}.{key}")
+    elif isinstance(found, list):
+        for number, value in enumerate(found):
+            yield from accuracies(value, f"{name}[{number}]")
+    elif isinstance(found, int | float) and not isinstance(found, bool):
+        key = re.sub(r"\[\d+\]", "", name).rpartition(".")[2]
+        if "accuracy" in key or key.endswith("_acc"):
+            yield name, float(found)
+
+
+def quoted(share: float, text: str) -> bool:
+    """Whether a share (0..1, or in percent) stands in a text in percent, with 1 or 2 digits."""
+    percent = 100 * share if share <= 1 else share
+    forms = "|".join(re.escape(f"{percent:.{digits}f}") for digits in (1, 2))
+    return re.search(rf"(?<![\d.])(?:{forms})(?!\.?\d)", text) is not None
+
+
+def unquoted(record: object, text: str) -> list[str]:
+    return [f"{name} = {value}" for name, value in accuracies(record) if not quoted(value, text)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_readme_quotes_each_measured_accuracy(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    section = README[README.index("## Results") :]
+    section = section[: section.index("\n## ", 1)]
+    assert path.name in section
+    assert list(accuracies(record)), f"{path.name} holds no accuracy"
+    assert unquoted(record, section) == []
+
+
+def test_a_figure_that_differs_is_found() -> None:
+    record = {"runs": [{"accuracy": 0.9052, "accuracy_unseen": 0.8862, "epochs": 20}]}
+    assert unquoted(record, "| 90.5 % | 88.62% |") == []
+    assert unquoted(record, "| 90.6 % | 88.62 % |") == [".runs[0].accuracy = 0.9052"]
+    assert unquoted(record, "| 190.5 % | 88.621 % |") == [
+        ".runs[0].accuracy = 0.9052",
+        ".runs[0].accuracy_unseen = 0.8862",
+    ]
+    assert unquoted({"test_acc": [0.5, 0.25], "pass_accuracy": True}, "50.0 and 25.0") == []
