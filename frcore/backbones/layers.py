@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.backbones.base import StageInfo
+from frcore.errors import UserError
 
 # Taps of the paper's four-level head (Fig. 3), by block counted from 1; other blocks go by number.
 LEVEL_NAMES = {1: "low", 5: "mid", 8: "high", 10: "fin"}
@@ -116,7 +117,12 @@ def ten_block_plan(
 
     Returns:
         (in_channels, channels, stride) a block, and the stage info of each.
+
+    Raises:
+        UserError: the width cannot be split into the temporal unit's four branches.
     """
+    if not isinstance(width, int) or width < 4 or width % 4:
+        raise UserError(f"width must be a positive multiple of 4 (four branches), not {width!r}.")
     widths = [width] * 4 + [2 * width] * 3 + [4 * width] * 3
     plan, stages, frames = [], [], num_frames
     for block, channels in enumerate(widths, start=1):

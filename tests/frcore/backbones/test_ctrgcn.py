@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from frcore.backbones import create_backbone
+from frcore.errors import UserError
 from frcore.skeleton import get_skeleton
 
 LAYOUTS = {"ntu25": (2, 64), "ucla20": (1, 52)}
@@ -152,3 +153,9 @@ def test_the_gpu_gives_the_cpus_maps(shake):
         there = backbone.cuda()(x.cuda())
     for a, b in zip(here, there, strict=True):
         torch.testing.assert_close(a, b.cpu(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [10, 0, -4, "w", 2.5])
+def test_width_must_split_into_four_branches(width):
+    with pytest.raises(UserError, match="width must be a positive multiple of 4"):
+        create_backbone("ctrgcn", skeleton="ucla20", num_persons=1, num_frames=8, width=width)
