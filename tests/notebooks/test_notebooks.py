@@ -1,0 +1,133 @@
+"""The notebooks run from top to bottom and show what they promise.
+
+They run in order and share their runs, as they do for a reader: the first one trains with FR Head,
+the third one without. The data are a quarter of the embedded benchmark, the recipes are the real
+ones.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("00_quickstart", "01_data_tour", "02_train_fr_head")
+PLOTLY = "application/vnd.plotly.v1+json"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def execute(name: str, root: Path, **environment: str) -> nbformat.NotebookNode:
+    """Runs a notebook as `<root>/notebooks/<name>` in a kernel of its own."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    (root / "notebooks").mkdir(exist_ok=True)
+    where = {"metadata": {"path": str(root / "notebooks")}}
+    client = NotebookClient(notebook, timeout=1500, resources=where)
+    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from frcore.data import synthetic
+
+    folder = tmp_path_factory.mktemp("repository")
+    synthetic.prepare(folder / "data", clips_per_subject_and_class=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def executed(root: Path) -> dict[str, nbformat.NotebookNode]:
+    return {name: execute(name, root, FRCORE_DATA="data") for name in NAMES}
+
+
+def outputs(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
+    for cell in notebook.cells:
+        yield from cell.get("outputs", ())
+
+
+def text(notebook: nbformat.NotebookNode) -> str:
+    """What it printed and the plain text of its results."""
+    parts = [
+        out.get("text", "") or out.get("data", {}).get("text/plain", "")
+        for out in outputs(notebook)
+    ]
+    return "\n".join(parts)
+
+
+def figures(notebook: nbformat.NotebookNode) -> list[dict]:
+    shown = [out.data for out in outputs(notebook) if "data" in out]
+    return [data[PLOTLY] for data in shown if PLOTLY in data]
+
+
+def traces(notebook: nbformat.NotebookNode) -> list[set[str]]:
+    """Names of the curves and bars of each figure."""
+    return [{t["name"] for t in figure["data"] if t.get("name")} for figure in figures(notebook)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_warned_of(executed, name) -> None:
+    streams = [out for out in outputs(executed[name]) if out.output_type == "stream"]
+    said = "".join(out.text for out in streams if out.name == "stderr")
+    bars = re.sub(r"[^\n]*\d+%\|[^\n]*", "", said)  # progress
+    assert "Warning" not in bars and "Error" not in bars, bars
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_saved_notebook_stays_small(executed, name) -> None:
+    assert len(nbformat.writes(executed[name])) < 1_500_000
+
+
+def test_quickstart_trains_live_and_prints_an_accuracy(executed, root) -> None:
+    notebook = executed["00_quickstart"]
+    (live,) = traces(notebook)
+    assert {"CE", "CL (FR Head)", "train", "val", "test"} <= live
+    (share,) = re.findall(r"accuracy on 108 test clips: ([\d.]+)%", text(notebook))
+    assert 100 / 18 < float(share) <= 100  # better than chance
+    assert "state.json" in text(notebook)
+    assert (root / "runs/demo/synthetic_tiny_frhead/last.safetensors").is_file()
+
+
+def test_data_tour_draws_clips_and_reports_copies(executed) -> None:
+    notebook = executed["01_data_tour"]
+    assert len(figures(notebook)) == 6
+    assert "writing · reading · typing on a keyboard · playing with phone" in text(notebook)
+    assert "copies, test = train: 0" in text(notebook)
+    sides = {"trunk", "left arm", "right arm", "left leg", "right leg"}
+    assert sum(sides <= names for names in traces(notebook)) == 3
+
+
+def test_training_notebook_compares_both_models(executed) -> None:
+    notebook = executed["02_train_fr_head"]
+    assert "Run('runs/demo/synthetic_tiny', ctrgcn_tiny, finished" in text(notebook)
+    assert "Run('runs/demo/synthetic_tiny_frhead', ctrgcn_tiny+fr, finished" in text(notebook)
+    live, *shown = traces(notebook)
+    assert {"CE", "test"} <= live and "CL (FR Head)" not in live  # with the head it had finished
+    assert {"without FR Head", "with FR Head"} in shown and {"TP", "FN", "FP"} in shown
+    assert len(shown) == 5
+    assert re.search(r"\d+ clips fixed, \d+ broken, p = ", text(notebook))
+    assert "features (108, 256), prototypes (18, 256)" in text(notebook)
+
+
+def test_training_notebook_shows_finite_numbers(executed) -> None:
+    for figure in figures(executed["02_train_fr_head"]):
+        for trace in figure["data"]:
+            if trace.get("name"):
+                assert len(trace["x"]) == len(trace["y"]) > 0
+                assert None not in trace["y"]
+
+
+def test_data_tour_runs_on_nw_ucla(reference, tmp_path) -> None:
+    from frcore.data import ucla
+
+    archive = reference / "data" / "nw_ucla" / "all_sqe.zip"
+    if not archive.is_file():
+        pytest.skip(f"No {archive}.")
+    ucla.prepare(archive, root=tmp_path / "data")
+    notebook = execute("01_data_tour", tmp_path, FRCORE_DATA="data", FR_BENCHMARK="nw_ucla")
+    assert "copies, test = train: 95" in text(notebook)
+    assert len(figures(notebook)) == 6
