@@ -66,16 +66,18 @@ def torch_settings(
         deterministic: on CUDA, algorithms that give the same bits each time (the CPU's always do).
     """
     threads_before = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
+    change = deterministic and device.type == "cuda"
+    mode = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             if threads:
                 torch.set_num_threads(threads)
-            if deterministic and device.type == "cuda":
+            if change:
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
                 torch.use_deterministic_algorithms(True, warn_only=True)
             yield
         finally:
             torch.set_num_threads(threads_before)
-            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            if change:  # not on a CPU: this imports a compiler, which takes seconds
+                torch.use_deterministic_algorithms(mode, warn_only=warn_only)

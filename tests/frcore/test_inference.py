@@ -138,16 +138,23 @@ def test_predictions_are_kept_by_checkpoint_data_split_and_spaces(run, passes, m
     for space in SPACES:
         np.testing.assert_array_equal(first.features[space], again.features[space])
 
-    frcore.predict(run)
-    frcore.predict(run, split="val")
-    frcore.predict(run, data=make_store("another", seed=3))
-    assert len(passes) == 4
+    others = [
+        {"run": run},
+        {"run": run, "split": "val"},
+        {"run": run, "data": make_store("another", seed=3)},
+        {"run": run.checkpoint("best")},
+        {"run": run.checkpoint("previous")},
+    ]
+    for _ in range(2):
+        for other in others:
+            frcore.predict(**other)
+        assert len(passes) == 6
     checkpoint = load_checkpoint(run.checkpoint())
     shifted = checkpoint.tensors["model.classifier.bias"] + torch.tensor([9.0, 0, 0, 0, 0])
     tensors = checkpoint.tensors | {"model.classifier.bias": shifted}
     save_checkpoint(run.checkpoint(), tensors, checkpoint.metadata)
     changed = frcore.predict(run, spaces=SPACES)
-    assert len(passes) == 5
+    assert len(passes) == 7
     np.testing.assert_allclose(changed.logits[:, 0], first.logits[:, 0] + 9, rtol=1e-5, atol=1e-4)
 
 
