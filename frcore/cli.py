@@ -253,6 +253,8 @@ def _accuracy(predictions: "Predictions") -> str:
     lines = [repr(p), f"all {len(p):,} clips:    {p.accuracy():.2%}"]
     if p.logits is not None and p.num_classes > 5:
         lines[-1] += f"   (top-5 {p.accuracy(top=5):.2%})"
+    if p.metadata.get("split", "test") != "test":  # copies are looked for among test clips only
+        return "\n".join(lines)
     unseen = f"unseen {len(p) - copies:,} clips: {p.accuracy(unseen_only=True):.2%}"
     note = f"   ({copies:,} are copies of training clips)" if copies else "   (no copies found)"
     return "\n".join([*lines, unseen + note])

@@ -107,7 +107,7 @@ class HeadConfig(_Config):
     temperature: float = Field(0.125, gt=0)  # tau (Eq. 8)
     momentum: float = Field(0.9, ge=0, lt=1)  # alpha, EMA of the prototypes (Eq. 3)
     warm_start: bool = False  # a class joins the denominator once it has been seen
-    tp_threshold: float = Field(0.0, ge=0, lt=1)  # only true positives above this update prototypes
+    tp_threshold: float = Field(0.0, ge=0, lt=1)  # p[i, y_i] above which a hit is a TP
 
     @field_validator("levels")
     @classmethod

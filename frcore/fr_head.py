@@ -144,7 +144,8 @@ class PrototypeContrast(nn.Module):
         anchors, use_fn, use_fp, confidence_weight, temperature, momentum: see `contrast`.
         warm_start: a class joins the denominator once it has been seen; False starts, as published,
             from random prototypes, which attract and repel at random until replaced.
-        tp_threshold: only true positives with p above it update prototypes.
+        tp_threshold: a true positive with p at or below it is none: it moves no prototype, is no
+            anchor and is not counted.
     """
 
     def __init__(

@@ -86,7 +86,8 @@ class EpochRecord:
         p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
 
         def grow(name: str, value: Tensor | float) -> None:
-            value = torch.as_tensor(value, dtype=torch.float64, device=ok.device)
+            # A plain number stays one: as a tensor it would be copied to the device and waited for.
+            value = value.double() if isinstance(value, Tensor) else value
             sums[name] += torch.where(ok, value, 0.0)
 
         grow("views", float(n))

@@ -50,6 +50,12 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
             f"'{protocol}' of {store.benchmark.name} has none. Set data.val_subjects to hold "
             "training subjects out, or train.select to 'last'."
         )
+    if config.data.persons is not None and config.data.persons < store.benchmark.num_persons:
+        log.warning(
+            "data.persons=%d: of the %d persons of a clip only the first count.",
+            config.data.persons,
+            store.benchmark.num_persons,
+        )
     judges = {split: found[split] for split in ("val", "test") if found[split] is not None}
     return Splits(found["train"], judges, _unseen(store, config, judges.get("test")))
 

@@ -161,8 +161,14 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; the last one may be smaller."""
-        return math.ceil(self.views_per_epoch / self.config.train.batch_size)
+        """Batches of an epoch; the last one may be smaller.
+
+        A single clip that is left over goes with the batch before it: batch norm cannot train on
+        one value a channel.
+        """
+        size = self.config.train.batch_size
+        full, left = divmod(self.views_per_epoch, size)
+        return max(full + (left > (1 if size > 1 else 0)), 1)
 
     def run(self, stop: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Trains from the current position to the last epoch, or until `stop` is requested."""
@@ -200,7 +206,9 @@ class Trainer:
         order = epoch_order(
             train.clips.keys, seed=config.seed, epoch=self.epoch, repeats=config.data.repeats
         )
-        batches = list(zip(*(o.split(config.train.batch_size) for o in order), strict=True))
+        size, steps = config.train.batch_size, self.steps_per_epoch
+        ends = [size * (n + 1) for n in range(steps - 1)]
+        batches = list(zip(*(o.tensor_split(ends) for o in order), strict=True))
         self.model.train()
         begin = time.perf_counter() - self.seconds
         for index, repeat in batches[self.step :]:

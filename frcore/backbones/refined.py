@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 class RefinedAggregate(torch.autograd.Function):
@@ -45,6 +46,7 @@ class RefinedAggregate(torch.autograd.Function):
         return out.view(n, channels, v, t)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, source, weight, value_weight, *values = ctx.saved_tensors
         n, _, v, t = x.shape

@@ -157,6 +157,12 @@ def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
     assert Predictions.load(tmp_path / "p.npz").predicted.tolist() == [0, 0, 2, 0]
 
 
+def test_predict_speaks_of_copies_for_test_clips_only(module, tmp_path):
+    module("frcore.inference", predict=predictions([0, 0, 2, 0], metadata={"split": "train"}))
+    result = run("predict", tmp_path, "--split", "train")
+    assert "all 4 clips" in result.stdout and "unseen" not in result.stdout
+
+
 def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
     module("frcore.inference", predict=predictions([0, 0, 2, 3]))
     run("predict", tmp_path, "--out", tmp_path / "p.csv")

@@ -189,3 +189,19 @@ def test_both_figures_are_reported_where_clips_were_copied_across_the_split(
     assert row["test_acc_unseen"] == pytest.approx(correct[3:].mean())
     assert prediction.accuracy(unseen_only=True) == pytest.approx(correct[3:].mean())
     assert f"top1={correct.mean():.1%} (unseen {correct[3:].mean():.1%})" in repr(prediction)
+
+
+def test_a_single_clip_left_over_joins_the_batch_before_it(tiny_config, tmp_path):
+    """32 clips in batches of 31; of one frame, so batch norm would see one value a channel."""
+    settings = {**ONE_EPOCH, "train.batch_size": 31, "data.transform.frames": 1}
+    row = frcore.fit(tiny_config, out=tmp_path, **settings).metrics.iloc[0]
+    assert row["tp"] + row["fn"] == 32 and row["skipped_steps"] == 0
+
+
+def test_persons_that_are_left_out_are_announced(make_store, tiny_config, tmp_path, caplog):
+    clips = [np.random.default_rng(i).normal(size=(9, 25, 3, 2)) for i in range(64)]
+    store = make_store("two_persons", clips=clips)
+    assert store.benchmark.num_persons == 2
+    settings = {**ONE_EPOCH, "benchmark": "two_persons", "data.persons": 1}
+    frcore.fit(tiny_config, out=tmp_path, **settings)
+    assert "of the 2 persons of a clip only the first count" in caplog.text
