@@ -1,5 +1,6 @@
 """A recogniser over a split: logits and features, batch by batch, without gradients."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from frcore.data.augment import ClipPipeline
 from frcore.device import autocast
 from frcore.errors import unknown_name
 from frcore.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
 
 BACKBONE_SPACE = "backbone"
 
@@ -71,6 +74,17 @@ def forward_split(
     return torch.cat(logits).cpu(), {s: torch.cat(parts).cpu() for s, parts in features.items()}
 
 
+def unusable_clips(pipeline: ClipPipeline, finite: Tensor) -> str:
+    """What to say of the clips whose scores are not finite; `finite` (N,) bool."""
+    bad = [pipeline.clips.sample_ids[i] for i in (~finite).nonzero().flatten().tolist()]
+    more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+    return (
+        f"{len(bad)} clips give scores that are not finite: {', '.join(bad[:10])}{more}. "
+        "`frcore data check` tells whether they hold NaN, which `repair=` mends when data are "
+        "prepared; otherwise the weights are not finite."
+    )
+
+
 def judge_splits(
     model: Recognizer,
     judges: Mapping[str, ClipPipeline],
@@ -91,7 +105,8 @@ def judge_splits(
 
     Returns:
         "<split>_acc" and, with `unseen`, "test_acc_unseen" (NaN if skipped); "<split>_predicted"
-        (N,) int16 (-1 if skipped) and "<split>_p_true" (N,) float32 (NaN if skipped).
+        (N,) int16 (-1 if skipped) and "<split>_p_true" (N,) float32 (NaN if skipped). A clip whose
+        scores are not finite is named in a warning and counts as wrong.
     """
     scores: dict[str, float] = {}
     clips: dict[str, Any] = {}
@@ -102,7 +117,10 @@ def judge_splits(
             logits, _ = forward_split(
                 model, pipeline, batch_size=batch_size, dtype=dtype, stopped=stopped
             )
-            predicted = logits.argmax(1)
+            finite = logits.isfinite().all(1)
+            if not finite.all():
+                log.warning(unusable_clips(pipeline, finite))
+            predicted = torch.where(finite, logits.argmax(1), -1)  # counts as wrong
             p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
         correct = (predicted == labels).double()
         scores[f"{split}_acc"] = math.nan if skip else correct.mean().item()

@@ -18,7 +18,7 @@ from frcore.data.catalog import open_store
 from frcore.data.store import Store
 from frcore.device import choose_device, choose_precision
 from frcore.errors import UserError, unknown_name
-from frcore.evaluation import BACKBONE_SPACE, forward_split
+from frcore.evaluation import BACKBONE_SPACE, forward_split, unusable_clips
 from frcore.predictions import Predictions
 from frcore.recognizer import FORMAT, Recognizer, build_recognizer
 from frcore.run_dir import Run
@@ -185,6 +185,9 @@ def _predict(
     logits, features = forward_split(
         model.to(device), pipeline, batch_size=batch_size, dtype=dtype, spaces=spaces
     )
+    finite = logits.isfinite().all(1)
+    if not finite.all():
+        raise UserError(f"{checkpoint.path}: {unusable_clips(pipeline, finite)}")
     copies = store.copies(config.data.protocol)
     copied = set(store.samples.loc[copies, "sample_id"])
     return Predictions(

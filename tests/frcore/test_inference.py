@@ -1,5 +1,6 @@
 """`predict`: equal to a forward pass by hand, without the head unless asked, kept by content."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -294,3 +295,24 @@ def test_a_file_that_is_no_run_s_checkpoint_is_refused(tmp_path):
     save_checkpoint(tmp_path / "x.safetensors", {"a": np.zeros(3)}, {"epoch": 1})
     with pytest.raises(CheckpointError, match="its format is None, expected 1"):
         frcore.predict(tmp_path / "x.safetensors")
+
+
+def test_a_clip_of_nan_is_named_by_training_and_predict(tiny_store, tiny_config, tmp_path, caplog):
+    """Training goes on and counts it as wrong; a prediction of it would be made up."""
+    records = []
+    for row in tiny_store.samples.itertuples():
+        clip = np.array(tiny_store.clip(row.sample_id))
+        if row.sample_id == "test/000003":
+            clip[:] = np.nan
+        splits = {"default": row.split_default}
+        records.append(frcore.data.ClipRecord(row.sample_id, row.label, clip, splits))
+    benchmark = dataclasses.replace(tiny_store.benchmark, name="with_nan")
+    root = frcore.data.data_root()
+    frcore.data.write_store(root / "with_nan", benchmark, records, allow_nonfinite=True)
+    settings = {"train.epochs": 1, "optim.warmup_epochs": 0, "benchmark": "with_nan"}
+    run = frcore.fit(tiny_config, out=tmp_path / "run", **settings)
+    assert "1 clips give scores that are not finite: test/000003." in caplog.text
+    names = run.history["test_sample_ids"].tolist()
+    assert run.history["test_predicted"][0][names.index("test/000003")] == -1
+    with pytest.raises(UserError, match="not finite: test/000003.*frcore data check"):
+        frcore.predict(run)
