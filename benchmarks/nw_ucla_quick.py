@@ -3,8 +3,10 @@
     python benchmarks/nw_ucla_quick.py        # about half an hour on two CPU cores; resumes
 
 Finished runs in runs/ are taken as they are, so the figures can be made again without training.
+What disturbed the times is said by --conditions "..." and kept with them.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -42,8 +44,8 @@ def figures(run: frcore.Run, predictions: frcore.Predictions) -> dict[str, Any]:
         "clips_per_epoch": round(float((metrics["samples_per_s"] * metrics["seconds"]).iloc[0])),
         "duplicates": config["data"]["duplicates"],
         "select": run.select,
-        "top1_all": round(100 * predictions.accuracy(), 2),
-        "top1_unseen": round(100 * predictions.accuracy(unseen_only=True), 2),
+        "accuracy_all": round(100 * predictions.accuracy(), 2),
+        "accuracy_unseen": round(100 * predictions.accuracy(unseen_only=True), 2),
         "clips_all": len(predictions),
         "clips_unseen": int((~predictions.seen_copies).sum()),
         "minutes": round(seconds / 60, 1),
@@ -54,6 +56,9 @@ def figures(run: frcore.Run, predictions: frcore.Predictions) -> dict[str, Any]:
 
 def main() -> None:
     """Trains what is missing, predicts, writes the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--conditions", default="alone on the machine", help="kept with the times")
+    conditions = parser.parse_args().conditions
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     runs = [frcore.fit(recipe) for recipe in RECIPES]
     base, head = (frcore.predict(run) for run in runs)
@@ -61,6 +66,7 @@ def main() -> None:
     result = {
         "what": "NW-UCLA, joint stream, quick recipes on a CPU; last epoch; one seed",
         "machine": {"processor": processor(), "cores": os.cpu_count(), "torch": torch.__version__},
+        "conditions": conditions,
         "runs": {
             recipe: figures(run, predictions)
             for recipe, run, predictions in zip(RECIPES, runs, (base, head), strict=True)

@@ -47,6 +47,10 @@ def test_readme_quotes_each_measured_accuracy(path: Path) -> None:
     assert unquoted(record, section) == []
 
 
+def test_the_quick_recipes_were_measured() -> None:
+    assert "nw_ucla_quick.json" in [path.name for path in FILES]
+
+
 def test_a_figure_that_differs_is_found() -> None:
     record = {"runs": [{"accuracy": 0.9052, "accuracy_unseen": 0.8862, "epochs": 20}]}
     assert unquoted(record, "| 90.5 % | 88.62% |") == []
