@@ -161,8 +161,15 @@ class LiveView:
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
         else:
+            # Plotly's renderer in JupyterLab (7.1) draws once and ignores updates of what it drew;
+            # another kind of output in between makes it begin anew.
+            self._handle.update({"text/html": self._blank(), "text/plain": ""}, raw=True)
             self._handle.update(bundle, raw=True)
         self._drawn = time.monotonic()
+
+    def _blank(self) -> str:
+        """As high as the figure, so that the page does not jump; 7 px are JupyterLab's margin."""
+        return f"<div style='height:{self.height - 7}px'></div>"
 
 
 def training_curves(
