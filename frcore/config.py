@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -26,6 +26,8 @@ from frcore.errors import UserError, unknown_name
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 Split = Literal["train", "val", "test"]
+
+DEFAULTS_VERSION = 1  # raise it when a default below changes: hashes count what differs from them
 
 _FILE_ENDINGS = (".yaml", ".yml")
 
@@ -45,7 +47,7 @@ class _Config(BaseModel):
 class TransformConfig(_Config):
     """From a stored clip to what a model sees: centre, rotate and scale, normalise, sample."""
 
-    frames: int = Field(64, ge=1, le=4096)  # frames a model sees
+    frames: int | None = Field(None, ge=1, le=4096)  # that a model sees; None: the benchmark's
     sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
     center: bool = True  # subtract the skeleton's centre joint of the first frame
     normalize: Literal["minmax", "none"] = "none"  # per axis over the clip, to [-1, 1]
@@ -70,6 +72,10 @@ class TransformConfig(_Config):
         if not all(0 <= angle <= 180 for angle in value):
             raise ValueError(f"must be three angles in 0..180 degrees, not {value}")
         return value
+
+    def with_frames(self, num_frames: int) -> Self:
+        """The same with `frames` given: `num_frames` where there are none."""
+        return self if self.frames else self.model_copy(update={"frames": num_frames})
 
 
 class DataConfig(_Config):
@@ -189,11 +195,16 @@ class RunConfig(_Config):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over all that shapes the result (not over names, device or threads)."""
-        content = self.model_dump(mode="json", exclude={"name", "description"})
-        for where_only in ("device", "threads"):
-            content["train"].pop(where_only)
-        text = json.dumps(content, sort_keys=True)
+        """16 hex digits over all that shapes the result (not over names, device or threads).
+
+        Values that are the default do not count, so that a key which a later version adds leaves
+        the hashes of older runs as they are.
+        """
+        train = self.train.model_copy(update={"device": "auto", "threads": None})
+        content = self.model_copy(update={"train": train}).model_dump(
+            mode="json", exclude={"name", "description"}, exclude_defaults=True
+        )
+        text = json.dumps({"defaults": DEFAULTS_VERSION, **content}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -67,7 +67,7 @@ def build_recognizer(config: RunConfig, benchmark: Benchmark, *, head: bool = Tr
         config.model.backbone,
         skeleton=benchmark.skeleton,
         num_persons=config.data.persons or benchmark.num_persons,
-        num_frames=config.data.transform.frames,
+        num_frames=config.data.transform.frames or benchmark.num_frames,
         **{"in_channels": benchmark.channels, **config.model.overrides},
     )
     fr_head = None

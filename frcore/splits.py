@@ -113,7 +113,7 @@ def load_split(
     return ClipPipeline(
         DeviceClips.from_store(store, rows, device),
         record.skeleton,
-        data.transform,
+        data.transform.with_frames(record.num_frames),
         stream=data.stream,
         num_persons=data.persons or record.num_persons,
         training=training,

@@ -46,7 +46,8 @@ def from_arrays(
         skeleton: the body, or the name of a known one ("ntu25", "ucla20", "coco17").
         class_names: K names; None: "0", "1", ... up to the largest label.
         subjects: who performed each clip, if known; needed by `val_subjects`.
-        num_frames: frames that a model sees; clips are stored at their own length.
+        num_frames: frames that a model sees unless a recipe says otherwise
+            (`data.transform.frames`); clips are stored at their own length.
         root: data root; None: `data_root()`.
         overwrite: replace an existing store of that name.
         repair: what to do with NaN and Inf (see `write_store`); None: refuse them.

@@ -69,6 +69,8 @@ class ClipPipeline:
                 f"The clips have {clips.num_joints} joints, skeleton '{skeleton.name}' has "
                 f"{skeleton.num_joints}. Choose the skeleton that the clips were recorded with."
             )
+        if transform.frames is None:
+            raise UserError("A pipeline needs transform.frames: how many frames a model sees.")
         self.clips, self.skeleton, self.transform = clips, skeleton, transform
         self.stream, self.num_persons = stream, num_persons
         self.training, self.seed = training, seed

@@ -23,7 +23,8 @@ class Benchmark:
         skeleton: the body, or the name of a known one.
         class_names: K names; label k is `class_names[k]`.
         num_persons: M, the persons a clip can hold.
-        num_frames: T that a model sees (clips are stored at their own length).
+        num_frames: T that a model sees unless a recipe says otherwise (clips are stored at their
+            own length).
         protocols: names of the ways to split it; the first is the default.
         channels: C, 2 or 3 coordinates.
         confusable: known groups of look-alike classes (labels), where they are known.

@@ -3,10 +3,33 @@
 import pytest
 from pydantic import ValidationError
 
-from frcore.config import ConfigError, RunConfig, list_recipes, load_recipe
+from frcore.config import (
+    DEFAULTS_VERSION,
+    ConfigError,
+    DataConfig,
+    RunConfig,
+    TrainConfig,
+    list_recipes,
+    load_recipe,
+)
 from frcore.errors import UserError
 
 BASE = {"name": "base", "benchmark": "synthetic"}
+# fmt: off
+DEFAULTS = {  # of version 1, those that shape results
+    "protocol": None, "stream": "joint", "duplicates": "drop", "val_subjects": [], "repeats": 1,
+    "persons": None, "frames": None, "sampling": "crop_resize", "center": True,
+    "normalize": "none", "rotation": [0.0, 0.0, 0.0], "whole_degrees": False, "scale": [1.0, 1.0],
+    "crop": [0.5, 1.0], "test_crop": 0.95,
+    "backbone": "ctrgcn", "overrides": {}, "dropout": 0.0,
+    "weight": 0.1, "levels": [1, 5, 8, 10], "level_weights": [0.1, 0.2, 0.5, 1.0],
+    "decouple": True, "hidden": 256, "anchors": "true_positive", "use_fn": True, "use_fp": True,
+    "confidence_weight": True, "temperature": 0.125, "warm_start": False, "tp_threshold": 0.0,
+    "lr": 0.1, "nesterov": True, "weight_decay": 4e-4, "schedule": "step", "milestones": [35, 55],
+    "gamma": 0.1, "warmup_epochs": 5, "label_smoothing": 0.0, "momentum": 0.9,
+    "epochs": 65, "batch_size": 64, "precision": "auto", "select": "last",
+}
+# fmt: on
 
 
 def mistakes(recipe, overrides=None):
@@ -269,3 +292,27 @@ def test_the_hash_ignores_names_and_places_only():
         {"train.deterministic": True},
     ):
         assert load_recipe(BASE, change).hash != config.hash, change
+
+
+def test_the_hash_of_a_run_stays_when_a_later_version_adds_a_key():
+    class LaterTrain(TrainConfig):
+        new_key: int = 3
+
+    class Later(RunConfig):
+        new_section: DataConfig = DataConfig()
+        train: LaterTrain = LaterTrain()
+
+    fields = {**BASE, "train": {"epochs": 7}, "head": {"levels": [1], "level_weights": [1]}}
+    assert Later.model_validate(fields).hash == RunConfig.model_validate(fields).hash
+    fields["train"]["new_key"] = 4
+    assert Later.model_validate(fields).hash != load_recipe(BASE, {"train.epochs": 7}).hash
+
+
+def test_a_changed_default_is_noticed():
+    """It changes what old configurations mean: then DEFAULTS_VERSION has to be raised with it."""
+    config = RunConfig(name="x", benchmark="b", head={}).model_dump(mode="json")
+    sections = [config[name] for name in ("data", "head", "model", "optim", "train")]
+    found = {key: value for section in sections for key, value in section.items()}
+    found |= found.pop("transform")
+    assert DEFAULTS_VERSION == 1
+    assert found.items() >= DEFAULTS.items()

@@ -195,3 +195,11 @@ def test_a_configuration_builds_its_model_and_head():
     baseline = load_recipe("synthetic_tiny", {"data.persons": 1})
     assert build_recognizer(baseline, benchmark).head is None
     assert build_recognizer(baseline, benchmark).backbone.num_persons == 1
+
+
+def test_a_model_sees_the_benchmarks_frames_unless_the_recipe_says_otherwise():
+    benchmark = get_benchmark("nw_ucla")
+    recipe = load_recipe("nw_ucla_joint", {"model.backbone": "ctrgcn_tiny"})
+    assert build_recognizer(recipe, benchmark).backbone.num_frames == 52
+    recipe = load_recipe(recipe, {"data.transform.frames": 20})
+    assert build_recognizer(recipe, benchmark).backbone.num_frames == 20

@@ -40,6 +40,16 @@ def test_every_split_has_its_own_clips_and_only_training_is_augmented(tiny_store
     assert splits.unseen is None
 
 
+def test_clips_come_at_the_benchmarks_length_unless_the_recipe_says_otherwise(
+    tiny_store, tiny_config
+):
+    for frames, seen in ((None, tiny_store.benchmark.num_frames), (9, 9)):
+        test = splits_of(tiny_store, tiny_config, **{"data.transform.frames": frames}).judges[
+            "test"
+        ]
+        assert test(torch.arange(2)).shape[2] == seen
+
+
 def test_training_clips_can_be_seen_as_in_evaluation(tiny_store, tiny_config):
     data = load_recipe(tiny_config).data
     index = torch.arange(4)

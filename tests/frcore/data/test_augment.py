@@ -248,7 +248,7 @@ def test_output_does_not_change_with_batch_order_or_size(sampling, normalize):
 def test_another_seed_epoch_repeat_or_sample_draws_anew(sampling):
     clip = make_clips(UCLA20, 3, 1)[-4]
     packed = DeviceClips.from_clips([clip, clip], [0, 0], ["one", "two"])
-    config = TransformConfig(sampling=sampling, **AUGMENT)
+    config = TransformConfig(frames=64, sampling=sampling, **AUGMENT)
 
     def batch(seed=0, **when):
         pipe = ClipPipeline(packed, UCLA20, config, training=True, seed=seed)
@@ -335,7 +335,9 @@ def test_only_the_chosen_rows_of_a_store_are_loaded(tmp_path):
 def test_mistakes_are_named():
     _, packed = device_clips("ucla20")
     with pytest.raises(UserError, match="20 joints, skeleton 'ntu25' has 25"):
-        ClipPipeline(packed, NTU25, TransformConfig())
+        ClipPipeline(packed, NTU25, TransformConfig(frames=64))
+    with pytest.raises(UserError, match="needs transform.frames"):
+        ClipPipeline(packed, UCLA20, TransformConfig())
     with pytest.raises(UserError, match="Unknown stream 'bones'. Did you mean 'bone'"):
         ClipPipeline(packed, UCLA20, TransformConfig(), stream="bones")
     with pytest.raises(UserError, match="no clips"):
