@@ -53,7 +53,7 @@ def figures(recipe: str, run: frcore.Run, predictions: frcore.Predictions) -> di
         "accuracy_all": round(100 * predictions.accuracy(), 2),
         "accuracy_unseen": round(100 * predictions.accuracy(unseen_only=True), 2),
         "clips_all": len(predictions),
-        "clips_unseen": int((~predictions.seen_copies).sum()),
+        "clips_unseen": int((~predictions.copies).sum()),
         "epochs": int(metrics["epoch"].iloc[-1]),
         "clips_per_epoch": round(float((metrics["samples_per_s"] * metrics["seconds"]).iloc[0])),
         "minutes": round(float(seconds.sum()) / 60, 1),

@@ -249,7 +249,7 @@ def predict(
 
 
 def _accuracy(predictions: "Predictions") -> str:
-    p, copies = predictions, int(predictions.seen_copies.sum())
+    p, copies = predictions, int(predictions.copies.sum())
     lines = [repr(p), f"all {len(p):,} clips:    {p.accuracy():.2%}"]
     if p.logits is not None and p.num_classes > 5:
         lines[-1] += f"   (top-5 {p.accuracy(top=5):.2%})"

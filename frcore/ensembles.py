@@ -26,7 +26,7 @@ def weighted_sum(members: list["Predictions"], weights: Sequence[float] | None) 
         "class_names": first.class_names,
         "logits": logits,
         "metadata": _ensemble_metadata(members, weights),
-        "seen_copies": np.any([member.seen_copies for member in aligned], axis=0),
+        "copies": np.any([member.copies for member in aligned], axis=0),
     }
 
 

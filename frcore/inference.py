@@ -1,5 +1,6 @@
 """From a checkpoint and a store to `Predictions`, kept beside the checkpoint by content."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from frcore import __version__
@@ -22,7 +24,7 @@ from frcore.evaluation import BACKBONE_SPACE, forward_split, unusable_clips
 from frcore.predictions import Predictions
 from frcore.recognizer import FORMAT, Recognizer, build_recognizer
 from frcore.run_dir import Run
-from frcore.splits import load_split
+from frcore.splits import load_split, split_rows
 
 log = logging.getLogger(__name__)
 
@@ -172,14 +174,14 @@ def _predict(
 ) -> Predictions:
     head_spaces = [s for s in spaces if s != BACKBONE_SPACE]
     model, config, record = load_recognizer(checkpoint, head=bool(head_spaces))
-    seen_persons = {"persons": config.data.persons or record.num_persons}
-    data = config.data.model_copy(update=seen_persons)
+    data = config.data.model_copy(update={"persons": config.data.persons or record.num_persons})
+    if store.fingerprint != checkpoint.metadata["fingerprint"]:  # its splits are its own
+        data = data.model_copy(update={"val_subjects": (), "duplicates": "keep"})
     pipeline = load_split(store, split, data, device)
     if pipeline is None:
         raise UserError(
             f"{store} has no clips in split '{split}' (protocol "
-            f"'{store.protocol(config.data.protocol)}', val_subjects "
-            f"{list(config.data.val_subjects)})."
+            f"'{store.protocol(data.protocol)}', val_subjects {list(data.val_subjects)})."
         )
     dtype = choose_precision(config.train.precision, device)
     logits, features = forward_split(
@@ -188,8 +190,6 @@ def _predict(
     finite = logits.isfinite().all(1)
     if not finite.all():
         raise UserError(f"{checkpoint.path}: {unusable_clips(pipeline, finite)}")
-    copies = store.copies(config.data.protocol)
-    copied = set(store.samples.loc[copies, "sample_id"])
     return Predictions(
         tuple(pipeline.clips.sample_ids),
         pipeline.clips.labels.cpu().numpy(),
@@ -198,8 +198,30 @@ def _predict(
         features={space: f.numpy() for space, f in features.items()},
         prototypes={space: model.head.prototypes(space).cpu().numpy() for space in head_spaces},
         metadata=_metadata(checkpoint, store, config, split),
-        seen_copies=np.array([s in copied for s in pipeline.clips.sample_ids]),
+        copies=_copies(checkpoint, store, split_rows(store, split, data)),
     )
+
+
+def _copies(checkpoint: Checkpoint, store: Store, rows: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: rows of a store whose content is among the training clips of a checkpoint."""
+    meta = checkpoint.metadata
+    own: Store | None = store
+    if store.fingerprint != meta["fingerprint"]:
+        with contextlib.suppress(UserError):
+            own = open_store(meta["benchmark"]["name"])
+    if own.fingerprint != meta["fingerprint"]:
+        log.warning(
+            "The store that %s was trained on is not here: which clips of %s are copies of its "
+            "training clips stays unknown, and all count as unseen.",
+            checkpoint.path,
+            store.path,
+        )
+        return np.zeros(len(rows), bool)
+    data = load_recipe(meta["config"]).data.model_copy(update={"duplicates": "keep"})
+    training = split_rows(own, "train", data)
+    if own is store:  # a training clip is no copy of itself
+        training = training.drop(index=rows.index, errors="ignore")
+    return rows["content_hash"].isin(training["content_hash"]).to_numpy(dtype=bool)
 
 
 def _metadata(

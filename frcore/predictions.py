@@ -36,7 +36,8 @@ class Predictions:
         prototypes: space -> (K, D) class prototypes, D as that space's features.
         metadata: plain JSON: benchmark, split, protocol, model, checkpoint, data fingerprint,
             select, ...
-        seen_copies: (N,) bool, test clips whose content is also among the training clips.
+        copies: (N,) bool, clips whose content is also among the training clips, trained on or
+            dropped (`metadata["duplicates"]`); the others are called unseen.
 
     Raises:
         UserError: a wrong shape, label or id, or a non-finite score; names the first ten.
@@ -51,7 +52,7 @@ class Predictions:
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     prototypes: Mapping[str, np.ndarray] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
-    seen_copies: np.ndarray | None = None
+    copies: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (frozen)
@@ -66,7 +67,7 @@ class Predictions:
         put("features", self._check_spaces("features", len(self)))
         put("prototypes", self._check_spaces("prototypes", self.num_classes))
         put("metadata", predictions_file.plain_json(self.metadata, "metadata"))
-        put("seen_copies", self._check_seen())
+        put("copies", self._check_copies())
 
     def _classes(self, name: str, values: object) -> np.ndarray:
         array = np.asarray(values)
@@ -117,15 +118,14 @@ class Predictions:
             checked[str(space)] = array
         return checked
 
-    def _check_seen(self) -> np.ndarray:
-        seen = np.zeros(len(self), bool) if self.seen_copies is None else self.seen_copies
-        seen = np.asarray(seen)
-        if seen.shape != (len(self),) or (seen.dtype != bool and seen.size):
+    def _check_copies(self) -> np.ndarray:
+        copies = np.zeros(len(self), bool) if self.copies is None else np.asarray(self.copies)
+        if copies.shape != (len(self),) or (copies.dtype != bool and copies.size):
             raise UserError(
-                f"seen_copies: expected booleans of shape ({len(self)},); "
-                f"got {seen.dtype} of shape {seen.shape}."
+                f"copies: expected booleans of shape ({len(self)},); "
+                f"got {copies.dtype} of shape {copies.shape}."
             )
-        return _frozen(seen, bool)
+        return _frozen(copies, bool)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -154,12 +154,12 @@ class Predictions:
 
         Args:
             top: 1 for plain accuracy; more needs logits. Ties go to the lower class index.
-            unseen_only: leave out clips whose content was also trained on (`seen_copies`).
+            unseen_only: leave out copies of training clips (`copies`).
         """
         if top < 1:
             raise UserError(f"top: expected 1 or more, got {top}.")
         hit = self.correct if top == 1 else self._rank_of_label() < top
-        hit = hit[~self.seen_copies] if unseen_only else hit
+        hit = hit[~self.copies] if unseen_only else hit
         return float(hit.mean()) if hit.size else float("nan")
 
     def _rank_of_label(self) -> np.ndarray:
@@ -185,7 +185,7 @@ class Predictions:
                 "correct": self.correct,
                 "confidence": unknown if p is None else p[rows, self.predicted],
                 "p_true": unknown if p is None else p[rows, self.labels],
-                "seen_copy": self.seen_copies,
+                "copy": self.copies,
             }
         )
 
@@ -198,7 +198,7 @@ class Predictions:
         class_names: Sequence[str],
         *,
         metadata: Mapping[str, Any] | None = None,
-        seen_copies: np.ndarray | None = None,
+        copies: np.ndarray | None = None,
     ) -> "Predictions":
         """Predictions of which only the predicted class of each clip is known."""
         return cls(
@@ -207,7 +207,7 @@ class Predictions:
             class_names=class_names,
             predicted=predicted,
             metadata=dict(metadata or {}),
-            seen_copies=seen_copies,
+            copies=copies,
         )
 
     def select(self, clips: Iterable[str] | np.ndarray | pd.Series) -> "Predictions":
@@ -230,7 +230,7 @@ class Predictions:
             logits=None if self.logits is None else self.logits[rows],
             predicted=self.predicted[rows],
             features={space: array[rows] for space, array in self.features.items()},
-            seen_copies=self.seen_copies[rows],
+            copies=self.copies[rows],
         )
 
     @classmethod
@@ -276,9 +276,7 @@ class Predictions:
             + (", ..." if self.num_classes > 4 else ""),
             "top-1": self._top1(),
             "top-5": "" if self.logits is None else _percent(self.accuracy(5)),
-            "clips also trained on": f"{self.seen_copies.sum():,}"
-            if self.seen_copies.any()
-            else "",
+            "copies of training clips": f"{self.copies.sum():,}" if self.copies.any() else "",
             "scores": "hard predictions only" if self.logits is None else "",
             "features": ", ".join(self.features),
             "checkpoint": "best on test (as some published figures)"
@@ -299,7 +297,7 @@ class Predictions:
 
     def _top1(self) -> str:
         unseen = f" (unseen {_percent(self.accuracy(unseen_only=True))})"
-        return _percent(self.accuracy()) + (unseen if self.seen_copies.any() else "")
+        return _percent(self.accuracy()) + (unseen if self.copies.any() else "")
 
 
 def _percent(share: float) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = "frcore.predictions"
 VERSION = 1
-_DTYPES = {"header": "|u1", "labels": "<i8", "predicted": "<i8", "seen_copies": "|b1"}  # else "<f4"
+_DTYPES = {"header": "|u1", "labels": "<i8", "predicted": "<i8", "copies": "|b1"}  # else "<f4"
 
 
 def plain_json(value: object, name: str) -> Any:
@@ -55,7 +55,7 @@ def write(path: Path, predictions: "Predictions") -> Path:
         "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
         "labels": predictions.labels.astype("<i8"),
         "predicted": predictions.predicted.astype("<i8"),
-        "seen_copies": predictions.seen_copies,
+        "copies": predictions.copies,
     }
     if predictions.logits is not None:
         arrays["logits"] = predictions.logits.astype("<f4")
@@ -114,7 +114,7 @@ def _fields(archive: zipfile.ZipFile, header: dict[str, Any]) -> dict[str, Any]:
         "logits": _array(archive, "logits") if header["logits"] else None,
         "predicted": _array(archive, "predicted"),
         "metadata": header["metadata"],
-        "seen_copies": _array(archive, "seen_copies"),
+        "copies": _array(archive, "copies"),
         **spaces,
     }
 

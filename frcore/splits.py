@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -61,7 +62,8 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
 
 
 def _unseen(store: Store, config: RunConfig, test: ClipPipeline | None) -> Tensor | None:
-    copies = set(store.samples.loc[store.copies(config.data.protocol), "sample_id"])
+    copied = store.copies(protocol=config.data.protocol, val_subjects=config.data.val_subjects)
+    copies = set(store.samples.loc[copied, "sample_id"])
     if test is None or not copies:
         return None
     log.warning(
@@ -72,6 +74,16 @@ def _unseen(store: Store, config: RunConfig, test: ClipPipeline | None) -> Tenso
         config.data.duplicates,
     )
     return torch.tensor([s not in copies for s in test.clips.sample_ids])
+
+
+def split_rows(store: Store, split: Split, data: DataConfig) -> pd.DataFrame:
+    """The rows of `store.samples` that a run's data configuration puts in a split."""
+    return store.split(
+        split,
+        protocol=data.protocol,
+        val_subjects=data.val_subjects,
+        duplicates=data.duplicates,
+    )
 
 
 def load_split(
@@ -95,12 +107,7 @@ def load_split(
         training: augmented by `seed`, or the fixed transform of evaluation.
         seed: of the run.
     """
-    rows = store.split(
-        split,
-        protocol=data.protocol,
-        val_subjects=data.val_subjects,
-        duplicates=data.duplicates,
-    )
+    rows = split_rows(store, split, data)
     if len(rows) == 0:
         return None
     record = store.benchmark

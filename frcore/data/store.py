@@ -141,7 +141,8 @@ class Store:
             split: "train", "val", "test", or "all" of them.
             protocol: which way to split; None: the default.
             val_subjects: training subjects whose clips become split "val".
-            duplicates: "drop" leaves out train and val clips whose content is also in test.
+            duplicates: "drop" leaves out clips whose content also judges them: train clips that
+                are in val or test too, val clips that are in test too.
 
         Raises:
             UserError: for an unknown split, protocol or subject.
@@ -153,9 +154,14 @@ class Store:
         part = self._assignment(self.protocol(protocol), val_subjects)
         wanted = part != "" if split == "all" else part == split
         if duplicates == "drop":
-            hashes = self.samples["content_hash"]
-            wanted &= (part == "test") | ~hashes.isin(hashes[part == "test"]).to_numpy(dtype=bool)
+            for own, judges in (("train", ("val", "test")), ("val", ("test",))):
+                wanted &= ~((part == own) & self._also_in(part, *judges))
         return self.samples[wanted]
+
+    def _also_in(self, part: np.ndarray, *splits: str) -> np.ndarray:
+        """(N,) bool: clips whose content occurs in these splits."""
+        hashes = self.samples["content_hash"]
+        return hashes.isin(hashes[np.isin(part, splits)]).to_numpy(dtype=bool)
 
     def _assignment(self, protocol: str, val_subjects: Sequence[int | str]) -> np.ndarray:
         """(N,) object: each clip's split, with the training clips of `val_subjects` in "val"."""
@@ -178,11 +184,21 @@ class Store:
         part[(part == "train") & held_out] = "val"
         return part
 
-    def copies(self, protocol: str | None = None) -> pd.Series:
-        """(N,) bool over `samples`: test clips whose content is also among the training clips."""
-        part = self.samples[f"split_{self.protocol(protocol)}"]
-        hashes = self.samples["content_hash"]
-        return (part == "test") & hashes.isin(hashes[part == "train"])
+    def copies(
+        self,
+        split: Literal["val", "test"] = "test",
+        *,
+        protocol: str | None = None,
+        val_subjects: Sequence[int | str] = (),
+    ) -> pd.Series:
+        """(N,) bool over `samples`: clips of a split whose content is also in training.
+
+        Args:
+            split, protocol, val_subjects: see `split`.
+        """
+        part = self._assignment(self.protocol(protocol), val_subjects)
+        found = (part == split) & self._also_in(part, "train")
+        return pd.Series(found, index=self.samples.index)
 
 
 def write_store(

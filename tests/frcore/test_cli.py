@@ -143,7 +143,7 @@ def predictions(predicted, labels=(0, 1, 2, 3), **changes):
 
 
 def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
-    made = predictions([0, 0, 2, 0], seen_copies=np.array([True, False, False, False]))
+    made = predictions([0, 0, 2, 0], copies=np.array([True, False, False, False]))
     calls = module("frcore.inference", predict=made)
     result = run(
         *("predict", tmp_path, "--split", "val", "--space", "fin.spatial", "--space", "backbone"),

@@ -134,7 +134,7 @@ def test_predictions_are_kept_by_checkpoint_data_split_and_spaces(run, passes, m
     first = frcore.predict(run, spaces=SPACES)
     again = frcore.predict(run, spaces=SPACES)
     assert len(passes) == 1 and again.metadata == first.metadata
-    for name in ("logits", "labels", "seen_copies"):
+    for name in ("logits", "labels", "copies"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     for space in SPACES:
         np.testing.assert_array_equal(first.features[space], again.features[space])
@@ -188,6 +188,27 @@ def test_another_store_of_the_same_classes_and_body_is_predicted(run, make_store
         assert isinstance(prediction, Predictions)
         assert prediction.metadata["benchmark"] == "more"
         assert prediction.metadata["fingerprint"] == store.fingerprint
+
+
+def test_copies_are_those_of_the_checkpoints_training_clips_in_another_store_too(
+    run, tiny_store, monkeypatch, caplog
+):
+    train, test = (tiny_store.split(split) for split in ("train", "test"))
+    rows = [*train.index[:2], *test.index[:3], train.index[0]]
+    other = frcore.data.from_arrays(
+        "mixed",
+        [tiny_store.clip_at(row).transpose(0, 2, 3, 1) for row in rows],
+        tiny_store.samples["label"].to_numpy()[rows],
+        split=["test"] * 5 + ["train"],
+        skeleton="ntu25",
+        class_names=tiny_store.benchmark.class_names,
+    )
+    assert frcore.predict(run, data=other).copies.tolist() == [True, True, False, False, False]
+    assert frcore.predict(run, data=other, split="train").copies.tolist() == [True]
+    shutil.rmtree(run.path / "predictions")
+    monkeypatch.setenv("FRCORE_DATA", str(run.path))  # where the training store is not
+    assert not frcore.predict(run, data=other).copies.any()
+    assert "stays unknown" in caplog.text
 
 
 @pytest.mark.parametrize(

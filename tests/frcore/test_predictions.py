@@ -26,12 +26,12 @@ def make(**changes):
 
 
 def test_accuracy_is_the_share_of_right_clips_and_leaves_out_copies_when_asked():
-    p = make(seen_copies=np.array([True, True, False, False]))
+    p = make(copies=np.array([True, True, False, False]))
     assert p.predicted.tolist() == [0, 0, 2, 1]
     assert p.correct.tolist() == [True, False, True, False]
     assert p.accuracy() == 0.5
     assert p.accuracy(top=2) == 1.0  # b: 1 is second; d: 2 is second
-    assert make(seen_copies=np.array([0, 1, 0, 0], bool)).accuracy(unseen_only=True) == 2 / 3
+    assert make(copies=np.array([0, 1, 0, 0], bool)).accuracy(unseen_only=True) == 2 / 3
 
 
 def test_top_k_breaks_ties_like_argmax_so_that_constant_scores_win_nothing():
@@ -51,7 +51,7 @@ def test_frame_holds_a_row_a_clip_with_confidence_and_probability_of_the_truth()
     frame = make().frame()
     assert list(frame.columns) == [
         *("sample_id", "label", "class", "predicted", "predicted_class"),
-        *("correct", "confidence", "p_true", "seen_copy"),
+        *("correct", "confidence", "p_true", "copy"),
     ]
     row = frame.set_index("sample_id").loc["b"]
     total = math.exp(3) + math.exp(1) + 1
@@ -90,7 +90,7 @@ def test_hard_predictions_have_no_scores():
         ({"features": {"backbone": np.zeros((3, 8))}}, r"features\['backbone'\].*\(4, D\)"),
         ({"features": {"backbone": np.full((4, 8), np.inf)}}, "finite"),
         ({"prototypes": {"fin": np.zeros((4, 8))}}, r"prototypes\['fin'\].*\(3, D\)"),
-        ({"seen_copies": [True]}, "booleans of shape"),
+        ({"copies": [True]}, "booleans of shape"),
         ({"metadata": {"x": object()}}, "plain JSON"),
     ],
 )
@@ -181,7 +181,7 @@ def full():
         features={"backbone": np.arange(8.0).reshape(4, 2), "../fin": np.ones((4, 1))},
         prototypes={"../fin": np.arange(3.0)[:, None]},
         metadata={"benchmark": "x", "epoch": np.int64(3), "accuracy": math.nan},
-        seen_copies=np.array([1, 0, 0, 0], bool),
+        copies=np.array([1, 0, 0, 0], bool),
     )
 
 
@@ -190,7 +190,7 @@ def test_a_file_gives_back_exactly_what_was_saved(tmp_path):
     q = Predictions.load(p.save(tmp_path / "new" / "p.npz"))
     assert (q.sample_ids, q.class_names) == (p.sample_ids, p.class_names)
     assert q.metadata["epoch"] == 3 and math.isnan(q.metadata["accuracy"])
-    for name in ("labels", "logits", "predicted", "seen_copies"):
+    for name in ("labels", "logits", "predicted", "copies"):
         np.testing.assert_array_equal(getattr(q, name), getattr(p, name), strict=True)
     for kind in ("features", "prototypes"):
         assert list(getattr(q, kind)) == list(getattr(p, kind))
@@ -311,7 +311,7 @@ def test_it_introduces_itself_in_one_line():
     metadata = {"benchmark": "nw_ucla", "split": "test", "model": "ctrgcn+fr"}
     plain = make(metadata=metadata)
     assert repr(plain) == "Predictions('nw_ucla/test', ctrgcn+fr, 4 clips, 3 classes, top1=50.0%)"
-    seen = make(metadata=metadata, seen_copies=np.array([0, 1, 0, 0], bool))
+    seen = make(metadata=metadata, copies=np.array([0, 1, 0, 0], bool))
     assert "top1=50.0% (unseen 66.7%)" in repr(seen)
     assert "50.0% (unseen 66.7%)" in seen._repr_html_()
     assert repr(make()) == "Predictions(4 clips, 3 classes, top1=50.0%)"

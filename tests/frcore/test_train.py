@@ -182,7 +182,7 @@ def test_both_figures_are_reported_where_clips_were_copied_across_the_split(
     run = frcore.fit(config, out=tmp_path, **ONE_EPOCH, **{"data.duplicates": duplicates})
     assert run.history["train_predicted"].shape == (1, trained_on)
     prediction = frcore.predict(run)
-    assert prediction.seen_copies.tolist() == [True] * 3 + [False] * 17
+    assert prediction.copies.tolist() == [True] * 3 + [False] * 17
     row = run.metrics.iloc[0]
     correct = prediction.predicted == prediction.labels
     assert row["test_acc"] == pytest.approx(correct.mean())

@@ -159,7 +159,8 @@ def test_val_subjects_need_a_subject_column(tmp_path):
 
 def test_copies_are_test_clips_with_training_content(store):
     assert store.copies().tolist() == [False, False, False, True, False]
-    assert not store.copies("xset").any()
+    assert not store.copies(protocol="xset").any()
+    assert not store.copies("val").any()
 
 
 def test_dropping_duplicates_takes_them_from_training_and_never_from_test(store):
@@ -167,6 +168,21 @@ def test_dropping_duplicates_takes_them_from_training_and_never_from_test(store)
     assert store.split("test", duplicates="drop").sample_id.tolist() == ["c", "d"]
     held = store.split("val", val_subjects=[1], duplicates="drop")
     assert len(held) == 0
+
+
+def test_training_clips_that_judge_in_val_are_copies_and_dropped_too(tmp_path):
+    same = walk(5, seed=9)
+    clips = [
+        record("a", data=same, extra={"subject": 1}),
+        record("b", data=walk(3, seed=1), extra={"subject": 1}),
+        record("c", data=same, extra={"subject": 2}),
+    ]
+    store = write_store(tmp_path / "toy", TOY, clips)
+    held = {"val_subjects": [2]}
+    assert store.copies("val", **held).tolist() == [False, False, True]
+    assert store.split("train", **held, duplicates="drop").sample_id.tolist() == ["b"]
+    assert store.split("val", **held, duplicates="drop").sample_id.tolist() == ["c"]
+    assert store.split("train", **held).sample_id.tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
