@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
     from frcore.recognizer import Recognizer
-    from frcore.run_dir import Run
+    from frcore.run import Run
     from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
     from frcore.train import fit
 
@@ -38,7 +38,7 @@ _HOME = {  # public name -> the module that defines it
     "RunConfig": "frcore.config",
     "load_recipe": "frcore.config",
     "list_recipes": "frcore.config",
-    "Run": "frcore.run_dir",
+    "Run": "frcore.run",
     "Predictions": "frcore.predictions",
     "Skeleton": "frcore.skeleton",
     "NTU25": "frcore.skeleton",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from frcore.predictions import Predictions
-    from frcore.run_dir import Run
+    from frcore.run import Run
 
 _PREPARE = {"nw_ucla": "frcore.data.ucla", "synthetic": "frcore.data.synthetic"}
 _MISTAKE, _INTERRUPTED = 2, 130  # exit codes; 143 (SIGTERM) is raised by frcore.train itself

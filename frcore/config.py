@@ -9,23 +9,25 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    Strict,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 
-from frcore.config_errors import explain
+from frcore.config_errors import explain, report
 from frcore.errors import UserError, unknown_name
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 Split = Literal["train", "val", "test"]
+Switch = Annotated[bool, Strict()]  # no "yes", no 1
 
 DEFAULTS_VERSION = 1  # raise it when a default below changes: hashes count what differs from them
 
@@ -49,10 +51,10 @@ class TransformConfig(_Config):
 
     frames: int | None = Field(None, ge=1, le=4096)  # that a model sees; None: the benchmark's
     sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
-    center: bool = True  # subtract the skeleton's centre joint of the first frame
+    center: Switch = True  # subtract the skeleton's centre joint of the first frame
     normalize: Literal["minmax", "none"] = "none"  # per axis over the clip, to [-1, 1]
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)  # max degrees about x, y, z; training
-    whole_degrees: bool = False
+    whole_degrees: Switch = False
     scale: tuple[float, float] = (1.0, 1.0)  # training
     crop: tuple[float, float] = (0.5, 1.0)  # share of the frames kept by crop_resize; training
     test_crop: float = Field(0.95, gt=0, le=1)  # the same in evaluation, centred
@@ -104,15 +106,15 @@ class HeadConfig(_Config):
     weight: float = Field(0.1, ge=0)  # w_cl: loss = CE + weight * CL (Eq. 11)
     levels: tuple[int, ...] = (1, 5, 8, 10)  # blocks tapped, counted from 1
     level_weights: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)  # lambda_i (Eq. 10)
-    decouple: bool = True  # spatial and temporal branches; else one pooled branch a level
+    decouple: Switch = True  # spatial and temporal branches; else one pooled branch a level
     hidden: int | None = Field(256, ge=1)  # feature width; None: the level's channels
     anchors: Literal["true_positive", "all"] = "true_positive"  # who gets phi and psi (Eq. 6, 7)
-    use_fn: bool = True  # phi: toward the centre of false negatives
-    use_fp: bool = True  # psi: away from the centre of false positives
-    confidence_weight: bool = True  # w_i = 1 - p[i, y_i]
+    use_fn: Switch = True  # phi: toward the centre of false negatives
+    use_fp: Switch = True  # psi: away from the centre of false positives
+    confidence_weight: Switch = True  # w_i = 1 - p[i, y_i]
     temperature: float = Field(0.125, gt=0)  # tau (Eq. 8)
     momentum: float = Field(0.9, ge=0, lt=1)  # alpha, EMA of the prototypes (Eq. 3)
-    warm_start: bool = False  # a class joins the denominator once it has been seen
+    warm_start: Switch = False  # a class joins the denominator once it has been seen
     tp_threshold: float = Field(0.0, ge=0, lt=1)  # p[i, y_i] above which a hit is a TP
 
     @field_validator("levels")
@@ -136,7 +138,7 @@ class OptimConfig(_Config):
 
     lr: float = Field(0.1, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
+    nesterov: Switch = True
     weight_decay: float = Field(4e-4, ge=0)
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (35, 55)  # epochs after which lr is multiplied by gamma
@@ -169,7 +171,7 @@ class TrainConfig(_Config):
     eval_every: int = Field(1, ge=1)  # epochs
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int | None = Field(None, ge=1)  # CPU threads; None: torch's choice
-    deterministic: bool = False  # bit-equal resume on CUDA; the CPU always is
+    deterministic: Switch = False  # bit-equal resume on CUDA; the CPU always is
 
 
 class RunConfig(_Config):
@@ -184,14 +186,6 @@ class RunConfig(_Config):
     head: HeadConfig | None = None
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
-
-    @field_validator("train")
-    @classmethod
-    def _longer_than_warmup(cls, train: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        warmup = info.data["optim"].warmup_epochs if "optim" in info.data else 0
-        if warmup >= train.epochs > 1:
-            raise ValueError(f"epochs {train.epochs} must be above optim.warmup_epochs {warmup}")
-        return train
 
     @property
     def hash(self) -> str:
@@ -237,12 +231,27 @@ def load_recipe(
         fields = _extend(recipe, Path(), ())
     else:
         fields = _read_recipe(recipe)
-    fields = _merge(fields, _nest(overrides or {}))
+    mistakes = _values_of_no_head(fields, overrides or {})
     try:
-        return RunConfig.model_validate(fields)
+        config = RunConfig.model_validate(_merge(fields, _nest(overrides or {})))
     except ValidationError as error:
+        mistakes += explain(error, RunConfig)
+    if mistakes:
         source = recipe if isinstance(recipe, str | Path) else "configuration"
-        raise ConfigError(explain(error, RunConfig, str(source))) from None
+        raise ConfigError(report(mistakes, str(source)))
+    return config
+
+
+def _values_of_no_head(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+    """`head.use_fp=false` where there is no head must not switch one on."""
+    if fields.get("head") is not None or "head" in overrides:
+        return []
+    return [
+        f"{key}: there is no FR Head here to change. Start from a recipe that has one (*_frhead), "
+        "or give it one: head={}."
+        for key in overrides
+        if str(key).startswith("head.")
+    ]
 
 
 def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -26,13 +26,18 @@ _SYNONYMS = {  # what other toolkits and the paper call a key, for "did you mean
 }
 
 
-def explain(error: ValidationError, root: type[BaseModel], source: str) -> str:
-    """All mistakes, a line each: key path, what is wrong, the nearest known key.
+def report(mistakes: list[str], source: str) -> str:
+    """How many mistakes there are in a configuration from `source`, and each on a line."""
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in mistakes)
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """All mistakes: key path, what is wrong, the nearest known key.
 
     Args:
         error: of validating `root`.
         root: the model of the whole configuration; sections are models in its fields.
-        source: where the configuration came from.
     """
     lines = []
     for item in error.errors(include_url=False):
@@ -48,8 +53,7 @@ def explain(error: ValidationError, root: type[BaseModel], source: str) -> str:
             shown = reprlib.repr(item["input"])  # short, whatever was given
             given = "" if item["type"] == "value_error" else f", not {shown}"
             lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
-    count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
-    return f"{count} in {source}:\n" + "\n".join(f"  {line}" for line in lines)
+    return lines
 
 
 def _near_key(root: type[BaseModel], section: list[str], word: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frcore.errors import UserError
-from frcore.run_dir import Run
+from frcore.run import Run
 
 if TYPE_CHECKING:
     from frcore.predictions import Predictions

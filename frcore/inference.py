@@ -23,7 +23,7 @@ from frcore.errors import UserError, unknown_name
 from frcore.evaluation import BACKBONE_SPACE, forward_split, unusable_clips
 from frcore.predictions import Predictions
 from frcore.recognizer import FORMAT, Recognizer, build_recognizer
-from frcore.run_dir import Run
+from frcore.run import Run
 from frcore.splits import load_split, split_rows
 
 log = logging.getLogger(__name__)

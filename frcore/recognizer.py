@@ -3,12 +3,14 @@
 import math
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from frcore import __version__
 from frcore.backbones import Backbone, create_backbone
-from frcore.config import RunConfig
+from frcore.config import ConfigError, RunConfig
 from frcore.data.benchmarks import Benchmark
+from frcore.errors import UserError
 from frcore.fr_head import FRHead
 
 FORMAT = 1  # of a checkpoint's metadata
@@ -80,6 +82,19 @@ def build_recognizer(config: RunConfig, benchmark: Benchmark, *, head: bool = Tr
         head=fr_head,
         dropout=config.model.dropout,
     )
+
+
+def check_model(config: RunConfig, benchmark: Benchmark) -> None:
+    """Builds the model without its weights: what is wrong with it is known before data are read.
+
+    Raises:
+        ConfigError: an unknown backbone or override, a value it refuses, levels it does not have.
+    """
+    try:
+        with torch.device("meta"):
+            build_recognizer(config, benchmark)
+    except UserError as error:
+        raise ConfigError(f"Mistake in the model of {config.name}: {error}") from None
 
 
 def checkpoint_metadata(

@@ -22,17 +22,19 @@ from frcore.checkpoint import (
     save_checkpoint,
 )
 from frcore.config import RunConfig, load_recipe
-from frcore.data.augment import epoch_order
-from frcore.data.catalog import open_store
+from frcore.data.catalog import get_benchmark, open_store
+from frcore.data.random import batch_ends, epoch_order
 from frcore.data.store import Store
 from frcore.device import autocast, choose_device, choose_precision, torch_settings
 from frcore.evaluation import Stopped, judge_splits
 from frcore.guard import StepGuard
 from frcore.optim import build_optimizer, learning_rate
-from frcore.recognizer import build_recognizer, checkpoint_metadata
+from frcore.process import StopRequest
+from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
 from frcore.resume import check_same_data, note_other_environment, restore_state, training_state
-from frcore.run_dir import Run, RunDir, StopRequest, choose_run_dir
+from frcore.run import Run
+from frcore.run_dir import RunDir, choose_run_dir
 from frcore.splits import load_splits
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,14 @@ def fit(
     """
     config = load_recipe(recipe, overrides)
     device = choose_device(config.train.device)
+    check_model(config, get_benchmark(config.benchmark))  # before any data is read
     store = open_store(config.benchmark)
+    if config.optim.warmup_epochs >= config.train.epochs:
+        log.warning(
+            "optim.warmup_epochs=%d is not over when training is (train.epochs=%d).",
+            config.optim.warmup_epochs,
+            config.train.epochs,
+        )
     path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
     if resumed and Run.open(path).state == "finished":
         if (path / LAST).is_file():
@@ -111,7 +120,7 @@ class Trainer:
     ) -> None:
         self.config, self.store, self.directory, self.device = config, store, directory, device
         self.dtype = choose_precision(config.train.precision, device)
-        self._build_model()  # before the data: it finds the mistakes that are left
+        self._build_model()
         self.splits = load_splits(store, config, device)
         self.guard = StepGuard(
             self.model,
@@ -161,14 +170,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; the last one may be smaller.
-
-        A single clip that is left over goes with the batch before it: batch norm cannot train on
-        one value a channel.
-        """
-        size = self.config.train.batch_size
-        full, left = divmod(self.views_per_epoch, size)
-        return max(full + (left > (1 if size > 1 else 0)), 1)
+        """Batches of an epoch."""
+        return len(batch_ends(self.views_per_epoch, self.config.train.batch_size))
 
     def run(self, stop: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Trains from the current position to the last epoch, or until `stop` is requested."""
@@ -206,9 +209,8 @@ class Trainer:
         order = epoch_order(
             train.clips.keys, seed=config.seed, epoch=self.epoch, repeats=config.data.repeats
         )
-        size, steps = config.train.batch_size, self.steps_per_epoch
-        ends = [size * (n + 1) for n in range(steps - 1)]
-        batches = list(zip(*(o.tensor_split(ends) for o in order), strict=True))
+        ends = batch_ends(self.views_per_epoch, config.train.batch_size)
+        batches = list(zip(*(o.tensor_split(ends[:-1]) for o in order), strict=True))
         self.model.train()
         begin = time.perf_counter() - self.seconds
         for index, repeat in batches[self.step :]:

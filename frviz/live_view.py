@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 if TYPE_CHECKING:
-    from frcore.run_dir import Run
+    from frcore.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from frcore.data.device_clips import DeviceClips, pack_frames
-from frcore.data.random import epoch_order, random_uniform
+from frcore.data.random import random_uniform
 from frcore.errors import UserError, unknown_name
 from frcore.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from frcore.config import TransformConfig
 
-__all__ = ["ClipPipeline", "DeviceClips", "Stream", "epoch_order", "random_uniform"]
+__all__ = ["ClipPipeline", "DeviceClips", "Stream"]
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 

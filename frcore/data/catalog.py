@@ -22,14 +22,12 @@ def list_benchmarks() -> list[str]:
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The record of a built-in benchmark.
+    """The record of a benchmark: a built-in one, or that of your own data in the data root.
 
     Raises:
-        UserError: for another name, with the nearest one. Own data: `open_store(name).benchmark`.
+        UserError: for another name, with the nearest one.
     """
-    if name not in _RECORDS:
-        raise unknown_name("benchmark", name, _RECORDS)
-    return _RECORDS[name]
+    return _RECORDS[name] if name in _RECORDS else open_store(name).benchmark
 
 
 def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> Store:

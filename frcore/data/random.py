@@ -88,3 +88,15 @@ def _mix(z: Tensor) -> Tensor:
 def _shift(z: Tensor, by: int) -> Tensor:
     """Logical shift to the right: int64's own one copies the sign bit, the mask removes it."""
     return (z >> by) & ((1 << (64 - by)) - 1)
+
+
+def batch_ends(views: int, batch_size: int) -> list[int]:
+    """Where the batches of an epoch end in its order; the last one may be smaller.
+
+    A single view that is left over goes with the batch before it: batch norm cannot train on one
+    value a channel.
+    """
+    ends = list(range(batch_size, views, batch_size))
+    if batch_size > 1 and ends and views - ends[-1] == 1:
+        ends.pop()
+    return [*ends, views]

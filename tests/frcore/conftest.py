@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from frcore.data.store import Store
-    from frcore.run_dir import Run
+    from frcore.run import Run
 
 CLASSES = ("wave", "clap", "kick", "bow", "jump")
 SPLITS = ["train"] * 32 + ["val"] * 12 + ["test"] * 20

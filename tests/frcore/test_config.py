@@ -97,11 +97,20 @@ def test_a_head_can_be_added_and_taken_away(write):
     assert load_recipe(BASE).head is None
     assert load_recipe({**BASE, "head": {}}).head.weight == 0.1
     assert load_recipe(BASE, {"head": {}}).head.levels == (1, 5, 8, 10)
-    assert load_recipe(BASE, {"head.use_fp": False}).head.use_fp is False
+    assert load_recipe(BASE, {"head": {"use_fp": False}}).head.use_fp is False
+    assert load_recipe(BASE, {"head": {}, "head.use_fp": False}).head.use_fp is False
+    assert load_recipe("synthetic_tiny_frhead", {"head.use_fp": False}).head.use_fp is False
     assert load_recipe("synthetic_tiny_frhead", {"head": None}).head is None
     assert load_recipe(write(plain="{extends: synthetic_tiny_frhead, head: null}")).head is None
     assert load_recipe("synthetic_tiny").model_name == "ctrgcn_tiny"
     assert load_recipe("synthetic_tiny_frhead").model_name == "ctrgcn_tiny+fr"
+
+
+def test_a_value_of_a_head_that_is_not_there_does_not_switch_one_on():
+    text = mistakes("synthetic_tiny", {"head.use_fp": False, "head.weight": 2, "optim.lr": 0})
+    assert text.startswith("3 mistakes in synthetic_tiny:")
+    for key in ("head.use_fp", "head.weight"):
+        assert f"  {key}: there is no FR Head here to change." in text
 
 
 def test_circles_are_refused_and_named(write):
@@ -190,14 +199,20 @@ def test_all_mistakes_are_reported_at_once():
         ("optim.epochs", "train.epochs"),
         ("dataset", "benchmark"),
         ("hed", "head"),
-        ("head.tau", "temperature"),
-        ("head.use_f_n", "use_fn"),
         ("data.transform.normalise", "normalize"),
         ("frames", "data.transform.frames"),
     ],
 )
 def test_a_wrong_key_names_the_right_one(key, meant):
     assert f"  {key}: unknown key. Did you mean '{meant}'? Known here: " in mistakes(BASE, {key: 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("head.tau", "temperature"), ("head.use_f_n", "use_fn")]
+)
+def test_a_wrong_key_of_the_head_names_the_right_one(key, meant):
+    known = f"  {key}: unknown key. Did you mean '{meant}'? Known here: "
+    assert known in mistakes({**BASE, "head": {}}, {key: 1})
 
 
 def test_a_key_near_nothing_lists_what_there_is():
@@ -226,17 +241,18 @@ def test_a_key_near_nothing_lists_what_there_is():
         ({"data.transform.rotation": [0, 200, 0]}, "three angles in 0..180 degrees"),
         # what contradicts itself
         ({"optim.momentum": 0}, "optim.nesterov: needs optim.momentum above 0"),
-        ({"optim.warmup_epochs": 65}, "train: epochs 65 must be above optim.warmup_epochs 65"),
         ({"optim.milestones": [55, 35]}, "optim.milestones: must increase, not (55, 35)"),
-        ({"head.levels": [1, 5]}, "head.level_weights: 2 levels need as many weights, not 4"),
+        ({"head": {"levels": [1, 5]}}, "head.level_weights: 2 levels need as many weights, not 4"),
         (
-            {"head.levels": [5, 1], "head.level_weights": [1, 1]},
+            {"head": {"levels": [5, 1], "level_weights": [1, 1]}},
             "levels: must be increasing block numbers from 1",
         ),
         (
-            {"head.levels": [], "head.level_weights": []},
+            {"head": {"levels": [], "level_weights": []}},
             "levels: must be increasing block numbers from 1",
         ),
+        ({"head": {"use_fn": 1}}, "head.use_fn: Input should be a valid boolean, not 1"),
+        ({"train.deterministic": "yes"}, "train.deterministic: Input should be a valid boolean"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(overrides, message):

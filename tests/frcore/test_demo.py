@@ -9,7 +9,7 @@ import frcore
 from frcore import demo, train
 from frcore.cli import app
 from frcore.data.synthetic import prepare
-from frcore.run_dir import Run
+from frcore.run import Run
 
 SMALL = {
     "model.overrides": {"width": 8},

@@ -21,7 +21,7 @@ from frcore.errors import UserError
 from frcore.files import WriteError
 from frcore.fr_head import FRHead
 from frcore.guard import StepGuard
-from frcore.run_dir import Run
+from frcore.run import Run
 from frcore.skeleton import Skeleton
 from frcore.train import _dropout_seed
 
@@ -184,10 +184,23 @@ def test_mistakes_in_the_configuration_come_before_any_data(monkeypatch, tiny_co
 def test_a_model_that_cannot_be_built_is_said_before_clips_are_read_and_leaves_nothing(
     change, message, monkeypatch, tiny_config, tmp_path
 ):
-    monkeypatch.setattr("frcore.train.load_splits", not_reached)
-    with pytest.raises(UserError, match=message):
+    monkeypatch.setattr("frcore.train.open_store", not_reached)
+    with pytest.raises(ConfigError, match=message):
         frcore.fit(tiny_config, out=tmp_path / "run", **change)
-    assert list((tmp_path / "run").iterdir()) == []  # the mended configuration trains here
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_that_is_missing_is_said_and_leaves_nothing(make_store, tiny_config, tmp_path):
+    make_store("without_val", split=["train"] * 44 + ["test"] * 20)
+    choice = {"benchmark": "without_val", "train.select": "val_best"}
+    with pytest.raises(UserError, match="needs a split 'val'"):
+        frcore.fit(tiny_config, out=tmp_path / "run", **choice)
+    assert not (tmp_path / "run").exists()  # the mended configuration trains there
+
+
+def test_a_warm_up_longer_than_training_is_said(tiny_config, tmp_path, caplog):
+    frcore.fit(tiny_config, out=tmp_path / "run", **ONE_EPOCH | {"optim.warmup_epochs": 5})
+    assert "optim.warmup_epochs=5 is not over when training is (train.epochs=1)" in caplog.text
 
 
 def test_a_missing_store_names_the_command_that_makes_it(tiny_config, tmp_path):

@@ -21,7 +21,7 @@ from frcore.errors import UserError
 from frcore.inference import load_recognizer
 from frcore.predictions import Predictions
 from frcore.recognizer import build_recognizer
-from frcore.run_dir import Run
+from frcore.run import Run
 from frcore.splits import load_split
 
 SPACES = ("backbone", "fin.spatial", "mid.temporal")

@@ -27,7 +27,9 @@ from frcore.checkpoint import (
 from frcore.data import open_store
 from frcore.errors import UserError
 from frcore.guard import StepGuard
-from frcore.run_dir import LockedError, Run, RunDir
+from frcore.process import LockedError
+from frcore.run import Run
+from frcore.run_dir import RunDir
 
 pytestmark = pytest.mark.timeout(900)  # a set-up runs many processes, one after another
 

@@ -1,25 +1,24 @@
-"""Run directories: locks, logs cut back to a checkpoint, signals, and what a reader sees."""
+"""Run directories: locks, numbers, and logs that are cut back to a checkpoint."""
 
 import errno
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import frcore.process
 from frcore.errors import UserError
 from frcore.files import WriteError
-from frcore.run_dir import LockedError, Run, RunDir, StopRequest, choose_run_dir
+from frcore.process import LockedError
+from frcore.run import Run
+from frcore.run_dir import RunDir, choose_run_dir
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 CONFIG = {"model": {"backbone": "ctrgcn_tiny"}, "head": {"levels": [1]}, "train": {"epochs": 40}}
@@ -42,9 +41,9 @@ with RunDir(sys.argv[1]) as run_dir:
 """
 
 
-def make_run(path: Path, config: dict = CONFIG, rows: tuple[dict, ...] = ()) -> Run:
+def make_run(path: Path, *rows: dict) -> Run:
     with RunDir(path) as run_dir:
-        run_dir.write_config(config, config_hash="abc")
+        run_dir.write_config(CONFIG, config_hash="abc")
         for row in rows:
             run_dir.append_metrics(row)
     return Run.open(path)
@@ -188,13 +187,19 @@ def test_the_same_configuration_resumes_and_another_gets_a_numbered_directory(tm
     assert choose_run_dir(out, "third") == (out.with_name("x-4"), False)
 
 
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("not ours")
+    with pytest.raises(UserError, match="holds files, but no run"):
+        choose_run_dir(tmp_path, "abc")
+
+
 # --- logs ---------------------------------------------------------------------------------------
 
 
 def test_metrics_reload_bit_equal(tmp_path):
     values = [0.1 + 0.2, 1e-308, 1 / 3, float("inf"), np.float32(0.1), np.float64(2 / 3)]
     rows = [{"epoch": i + 1, "loss": v, "test_acc": None} for i, v in enumerate(values)]
-    metrics = make_run(tmp_path, rows=tuple(rows)).metrics
+    metrics = make_run(tmp_path, *rows).metrics
     assert metrics["loss"].tolist() == [float(v) for v in values]
     assert metrics["epoch"].tolist() == [1, 2, 3, 4, 5, 6] and metrics["test_acc"].isna().all()
 
@@ -244,7 +249,7 @@ def test_logs_are_cut_back_to_an_epoch_and_grow_to_the_same_bytes(tmp_path):
 
 
 def test_a_half_written_row_is_never_read(tmp_path):
-    run = make_run(tmp_path, rows=({"epoch": 1, "loss": 1.5},))
+    run = make_run(tmp_path, {"epoch": 1, "loss": 1.5})
     with (tmp_path / "metrics.csv").open("a") as file:
         file.write("2,0.12")
     assert run.metrics.to_dict("list") == {"epoch": [1], "loss": [1.5]}
@@ -268,124 +273,3 @@ def test_an_epoch_of_another_shape_is_refused(tmp_path):
         run_dir.append_arrays("calibration", 1, {"size": np.zeros(3)})
         with pytest.raises(UserError, match=r"epoch 2 brings.*4"):
             run_dir.append_arrays("calibration", 2, {"size": np.zeros(4)})
-
-
-# --- readers ------------------------------------------------------------------------------------
-
-
-def test_state_follows_the_life_of_a_run(tmp_path):
-    with RunDir(tmp_path) as run_dir:
-        run_dir.write_config(CONFIG, config_hash="abc", device="cpu", threads=2)
-        assert Run.open(tmp_path).state == "running"
-    run = Run.open(tmp_path)
-    assert run.state == "interrupted" and run.config == CONFIG
-    assert run.environment["threads"] == 2 and run.environment["versions"]["numpy"]
-    with RunDir(tmp_path) as run_dir:
-        run_dir.finish(40)
-    assert run.state == "finished"
-    assert json.loads((tmp_path / "state.json").read_text()) == {"state": "finished", "epoch": 40}
-
-
-def test_a_run_introduces_itself_in_one_line_and_a_small_table(tmp_path):
-    rows = ({"epoch": 39, "test_acc": 0.9}, {"epoch": 40, "test_acc": 0.8119})
-    run = make_run(tmp_path / "x", rows=rows)
-    text = f"Run('{tmp_path / 'x'}', ctrgcn_tiny+fr, interrupted, epoch 40/40, test 81.2 %)"
-    assert repr(run) == text
-    assert "<td>ctrgcn_tiny+fr</td>" in run._repr_html_()
-    best = CONFIG | {"head": None, "train": {"epochs": 40, "select": "test_best"}}
-    run = make_run(tmp_path / "y", best, rows)
-    assert repr(run).endswith("ctrgcn_tiny, interrupted, epoch 40/40, test 90.0 % (test_best))")
-
-
-def test_names_in_the_table_are_inert(tmp_path):
-    evil = "<img src=x onerror=alert(1)>"
-    run = make_run(tmp_path / "x", {"model": {"backbone": evil}})
-    assert evil not in run._repr_html_() and "&lt;img" in run._repr_html_()
-    assert "epoch 0/?" in repr(run)
-
-
-def test_the_selected_checkpoint_is_the_best_one_only_if_the_run_selects_by_accuracy(tmp_path):
-    run = make_run(tmp_path / "x")
-    with pytest.raises(UserError, match="none"):
-        run.checkpoint()
-    for name in ("last", "best"):
-        (run.path / f"{name}.safetensors").touch()
-    assert run.checkpoint() == run.checkpoint("last") == run.path / "last.safetensors"
-    with pytest.raises(UserError, match=r"previous.*Available: last, best"):
-        run.checkpoint("previous")
-    with pytest.raises(UserError, match="Did you mean 'best'"):
-        run.checkpoint("bset")
-    best = make_run(tmp_path / "y", CONFIG | {"train": {"select": "val_best"}})
-    (best.path / "previous.safetensors").touch()
-    assert best.checkpoint().name == "previous.safetensors"  # killed between two renames
-    (best.path / "best.safetensors").touch()
-    assert best.checkpoint().name == "best.safetensors"
-
-
-def test_a_directory_without_a_run_is_an_error_that_names_runs_nearby(tmp_path):
-    make_run(tmp_path / "runs" / "a")
-    for path in (tmp_path / "runs", tmp_path / "runs" / "b"):
-        with pytest.raises(UserError, match=r"No run in.*runs/a"):
-            Run.open(path)
-
-
-def test_a_run_without_rows_has_an_empty_table(tmp_path):
-    metrics = make_run(tmp_path).metrics
-    assert isinstance(metrics, pd.DataFrame) and metrics.empty and "epoch" in metrics
-
-
-# --- signals (FAULTS 7) -------------------------------------------------------------------------
-
-LOOP = """
-import time
-from frcore.run_dir import StopRequest
-with StopRequest() as stop:
-    print("ready", flush=True)
-    for _ in range(1200):
-        time.sleep(0.05)
-        if stop.requested and {leave}:
-            break
-print(stop.signal.name, stop.exit_code)
-"""
-
-
-@POSIX
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_the_first_signal_lets_the_step_end(name, code):
-    process = start(LOOP.format(leave="True"))
-    process.send_signal(signal.Signals[name])
-    assert process.communicate(timeout=10)[0].split() == [name, str(code)]
-    assert process.returncode == 0
-
-
-@POSIX
-def test_a_second_sigterm_exits_at_once_with_143():
-    process = start(LOOP.format(leave="False"))
-    process.terminate()
-    time.sleep(0.2)  # two pending signals of a kind would be delivered as one
-    process.terminate()
-    process.communicate(timeout=10)
-    assert process.returncode == 143
-
-
-@POSIX
-def test_a_second_interrupt_raises_and_the_old_handlers_come_back():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.requested and stop.signal == signal.SIGINT
-        signal.raise_signal(signal.SIGINT)
-    assert {number: signal.getsignal(number) for number in before} == before
-
-
-def test_outside_the_main_thread_nothing_is_installed():
-    before, seen = signal.getsignal(signal.SIGTERM), []
-
-    def work():
-        with StopRequest() as stop:
-            seen.append((stop.requested, signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [(False, before)]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import frcore
 from frcore.checkpoint import load_checkpoint, read_metadata
 from frcore.config import load_recipe
-from frcore.data.augment import epoch_order
+from frcore.data.random import epoch_order
 from frcore.errors import UserError
 from frcore.recognizer import build_recognizer
 from frcore.splits import load_splits

@@ -10,8 +10,9 @@ from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from frcore.config import TransformConfig
-from frcore.data.augment import ClipPipeline, DeviceClips, epoch_order, random_uniform
+from frcore.data.augment import ClipPipeline, DeviceClips
 from frcore.data.benchmarks import Benchmark
+from frcore.data.random import epoch_order, random_uniform
 from frcore.data.store import ClipRecord, write_store
 from frcore.errors import UserError
 from frcore.skeleton import COCO17, NTU25, UCLA20

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from frcore.data.random import epoch_order, random_bits, random_uniform, sample_keys
+from frcore.data.random import batch_ends, epoch_order, random_bits, random_uniform, sample_keys
 
 KEYS = sample_keys(f"clip{i:05d}" for i in range(2000))
 MASK = 2**64 - 1
@@ -96,3 +96,19 @@ def test_cuda_gives_the_same_bits():
     assert torch.equal(
         there.cpu(), random_bits(KEYS, 30, seed=9, epoch=2, purpose="augment", repeat=1)
     )
+
+
+@pytest.mark.parametrize(
+    ("views", "size", "ends"),
+    [
+        (8, 4, [4, 8]),
+        (10, 4, [4, 8, 10]),
+        (9, 4, [4, 9]),  # no batch of one clip
+        (3, 4, [3]),
+        (1, 4, [1]),
+        (5, 4, [5]),
+        (3, 1, [1, 2, 3]),
+    ],
+)
+def test_batches_of_an_epoch(views, size, ends):
+    assert batch_ends(views, size) == ends

@@ -1,0 +1,74 @@
+"""Signals: the first lets a step end, the second does not wait (FAULTS 7)."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from frcore.process import StopRequest
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+LOOP = """
+import time
+from frcore.process import StopRequest
+with StopRequest() as stop:
+    print("ready", flush=True)
+    for _ in range(1200):
+        time.sleep(0.05)
+        if stop.requested and {leave}:
+            break
+print(stop.signal.name, stop.exit_code)
+"""
+
+
+def python(code: str) -> subprocess.Popen:
+    """A Python process that has printed its first line."""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    return process
+
+
+@POSIX
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_the_first_signal_lets_the_step_end(name, code):
+    process = python(LOOP.format(leave="True"))
+    process.send_signal(signal.Signals[name])
+    assert process.communicate(timeout=10)[0].split() == [name, str(code)]
+    assert process.returncode == 0
+
+
+@POSIX
+def test_a_second_sigterm_exits_at_once_with_143():
+    process = python(LOOP.format(leave="False"))
+    process.terminate()
+    time.sleep(0.2)  # two pending signals of a kind would be delivered as one
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+
+
+@POSIX
+def test_a_second_interrupt_raises_and_the_old_handlers_come_back():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested and stop.signal == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_outside_the_main_thread_nothing_is_installed():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with StopRequest() as stop:
+            seen.append((stop.requested, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
