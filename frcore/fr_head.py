@@ -7,131 +7,16 @@ at several depths. All runs in float32 or wider: bfloat16 loses the small protot
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.backbones.base import StageInfo
+from frcore.contrast import Anchors, ContrastStats, Outcomes, batch_outcomes, contrast
 from frcore.errors import UserError, unknown_name
-
-Anchors = Literal["true_positive", "all"]
-
-
-class Outcomes(NamedTuple):
-    """Who is what in a batch; the same for every branch."""
-
-    labels: Tensor  # (N,) int64
-    confidence: Tensor  # (N,) p[i, y_i]
-    tp: Tensor  # (N, K) one-hot at the label of true positives, else zero
-    fn: Tensor  # (N, K) one-hot at the label of false negatives
-    fp: Tensor  # (N, K) one-hot at the prediction of false positives
-
-
-class ContrastStats(NamedTuple):
-    """What the calibration saw in a batch, detached."""
-
-    counts: Tensor  # (3, K) clips that are TP, FN, FP of a class
-    fn_cosine: Tensor  # (B, K) centre of false negatives to the prototype; 0 where there are none
-    fp_cosine: Tensor  # (B, K) the same for false positives
-
-
-def batch_outcomes(labels: Tensor, logits: Tensor, tp_threshold: float = 0.0) -> Outcomes:
-    """True positives, false negatives and false positives of every class (Fig. 4 of the paper).
-
-    Args:
-        labels: (N,) int64.
-        logits: (N, K); used without gradient.
-        tp_threshold: a true positive counts only where p[i, y_i] is above it.
-    """
-    logits = logits.detach()
-    probabilities = torch.softmax(logits if logits.dtype == torch.float64 else logits.float(), 1)
-    classes = torch.arange(logits.shape[1], device=logits.device)
-    is_label = (labels[:, None] == classes).to(probabilities.dtype)  # (N, K)
-    is_predicted = (logits.argmax(1, keepdim=True) == classes).to(probabilities.dtype)
-    confidence = (probabilities * is_label).sum(1)
-    hit = is_label * is_predicted
-    sure = (confidence > tp_threshold).to(hit.dtype)[:, None] if tp_threshold > 0 else 1.0
-    return Outcomes(labels, confidence, hit * sure, is_label - hit, is_predicted - hit)
-
-
-def contrast(
-    features: Tensor,
-    prototypes: Tensor,
-    outcomes: Outcomes,
-    *,
-    anchors: Anchors = "true_positive",
-    use_fn: bool = True,
-    use_fp: bool = True,
-    confidence_weight: bool = True,
-    temperature: float = 0.125,
-    momentum: float = 0.9,
-    seen: Tensor | None = None,
-    update: bool = True,
-) -> tuple[Tensor, Tensor, ContrastStats]:
-    """The contrastive loss with FN and FP terms of B branches at once (Eq. 3-8).
-
-    Args:
-        features: (B, N, D).
-        prototypes: (B, K, D), as stored before this step.
-        outcomes: of the batch, shared by the branches.
-        anchors: whom phi and psi apply to: true positives (Eq. 6, 7) or every clip of the class.
-        use_fn, use_fp: without, phi or psi is 0; both cross-entropies stay.
-        confidence_weight: w_i = 1 - p[i, y_i], else 1.
-        temperature: tau. momentum: alpha.
-        seen: (B, K) bool, for warm start: classes that have a prototype; None: all of them count.
-        update: move the prototypes (Eq. 3); False in evaluation.
-
-    Returns:
-        Losses (B,), prototypes after the step (B, K, D), through which the batch means get their
-        gradient, and statistics.
-    """
-    labels, *floats = outcomes
-    confidence, tp, fn, fp = (t.to(features.dtype) for t in floats)
-    members = torch.cat([tp, fn, fp], 1).t()  # (3K, N)
-    counts = members.sum(1).view(3, -1)  # (3, K)
-    has_tp, has_fn, has_fp = counts > 0
-    centres = (members @ features) / counts.clamp(min=1).view(-1, 1)  # (B, 3K, D)
-    tp_mean, fn_mean, fp_mean = centres.chunk(3, dim=1)
-
-    if update:
-        moved = momentum * prototypes + (1 - momentum) * tp_mean  # Eq. 3
-        if seen is not None:  # the first true positives of a class are its prototype
-            moved = torch.where(seen[..., None], moved, tp_mean)
-            seen = seen | has_tp
-        prototypes = torch.where(has_tp[:, None], moved, prototypes)
-
-    unit = F.normalize(features, dim=-1)
-    unit_prototypes = F.normalize(prototypes, dim=-1)
-    similarity = unit @ unit_prototypes.transpose(1, 2) / temperature  # (B, N, K)
-    if seen is not None:  # classes without a prototype are not in the denominator
-        is_label = F.one_hot(labels, similarity.shape[2]).bool()
-        similarity = similarity.masked_fill(~(seen[:, None] | is_label), float("-inf"))
-
-    weight = 1 - confidence if confidence_weight else torch.ones_like(confidence)
-    if anchors == "true_positive":
-        weight = weight * tp.sum(1)
-    fn_unit, fp_unit = F.normalize(fn_mean, dim=-1), F.normalize(fp_mean, dim=-1)
-    phi = (1 - (unit * fn_unit[:, labels]).sum(-1)) * has_fn[labels]  # (B, N), Eq. 6
-    psi = (1 + (unit * fp_unit[:, labels]).sum(-1)) * has_fp[labels]  # (B, N), Eq. 7
-    loss = _calibrated_ce(similarity, labels, weight * phi * use_fn)
-    loss = loss + _calibrated_ce(similarity, labels, weight * psi * use_fp)  # Eq. 8
-    if seen is not None:
-        loss = loss * seen[:, labels]
-
-    with torch.no_grad():
-        fn_cosine = (fn_unit * unit_prototypes).sum(-1)  # 0 where a centre is the zero vector
-        fp_cosine = (fp_unit * unit_prototypes).sum(-1)
-    return loss.mean(1), prototypes, ContrastStats(counts, fn_cosine, fp_cosine)
-
-
-def _calibrated_ce(similarity: Tensor, labels: Tensor, penalty: Tensor) -> Tensor:
-    """(B, N) cross-entropies with `penalty` (B, N) subtracted at each clip's label."""
-    at_label = F.one_hot(labels, similarity.shape[2])
-    lowered = (similarity - penalty[..., None] * at_label).flatten(0, 1)  # (B*N, K)
-    loss = F.cross_entropy(lowered, labels.repeat(len(similarity)), reduction="none")
-    return loss.view_as(penalty)
+from frcore.shapes import check_shape
 
 
 class PrototypeContrast(nn.Module):
@@ -166,6 +51,11 @@ class PrototypeContrast(nn.Module):
         super().__init__()
         if anchors not in ("true_positive", "all"):
             raise UserError(f"anchors must be 'true_positive' or 'all', not '{anchors}'.")
+        if not (temperature > 0 and 0 <= momentum < 1 and 0 <= tp_threshold < 1):
+            raise UserError(
+                "temperature must be above 0, momentum and tp_threshold in 0..1 without 1; not "
+                f"{temperature}, {momentum} and {tp_threshold}."
+            )
         self.project = nn.Linear(in_features, hidden)
         start = torch.zeros if warm_start else torch.randn
         self.register_buffer("prototypes", start(num_classes, hidden))
@@ -182,7 +72,23 @@ class PrototypeContrast(nn.Module):
         }
 
     def forward(self, features: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
-        """Scalar loss of features (N, in_features); training mode moves the prototypes (Eq. 3)."""
+        """Scalar loss of features (N, in_features); training mode moves the prototypes (Eq. 3).
+
+        Args:
+            features: (N, in_features).
+            labels: (N,) int64, 0..K-1.
+            logits: (N, K), used without gradient.
+
+        Raises:
+            UserError: axes of other sizes; labels out of range, where they lie on the CPU.
+        """
+        num_classes = len(self.prototypes)
+        check_shape(features, "N D", name="features", D=self.project.in_features)
+        check_shape(labels, "N", name="labels", N=len(features))
+        check_shape(logits, "N K", name="logits", N=len(features), K=num_classes)
+        wrong = labels.device.type == "cpu" and ((labels < 0) | (labels >= num_classes)).any()
+        if wrong:
+            raise UserError(f"labels must be in 0..{num_classes - 1}, not {labels.tolist()[:10]}.")
         with torch.autocast(features.device.type, enabled=False):
             projected = self.project(features.to(self.project.weight.dtype))[None]
             outcomes = batch_outcomes(labels, logits, self.tp_threshold)
@@ -290,7 +196,7 @@ class FRHead(nn.Module):
             )
         self.levels = tuple(levels)
         self.squeeze, self.contrast = nn.ModuleDict(), nn.ModuleDict()
-        self.spaces: tuple[str, ...] = ()
+        self.level_of: dict[str, int] = {}  # space -> the level it taps
         weights: list[float] = []
         for level, weight in zip(levels, level_weights, strict=True):
             stage = stage_info[level - 1]
@@ -307,19 +213,19 @@ class FRHead(nn.Module):
                 self.contrast[key] = PrototypeContrast(
                     in_features, num_classes, hidden=width, **contrast
                 )
-                self.spaces += (space,)
+                self.level_of[space] = level
                 weights.append(float(weight))
+        self.spaces = tuple(self.level_of)
         self.register_buffer("branch_weights", torch.tensor(weights), persistent=False)
 
     def project(self, stages: Sequence[Tensor], num_clips: int, space: str) -> Tensor:
         """The features (N, D) of stage maps in one space, e.g. "fin.spatial"."""
         if space not in self.spaces:
             raise unknown_name("space", space, self.spaces)
-        key, index = _module_name(space), self.spaces.index(space)
-        level = self.levels[index * len(self.levels) // len(self.spaces)]
-        branch = space.rsplit(".", 1)[1]
-        x = stages[level - 1].to(self.branch_weights.dtype)
-        x = x.mean({"spatial": 2, "temporal": 3, "pooled": (2, 3)}[branch])
+        key, branch = _module_name(space), space.rsplit(".", 1)[1]
+        axis = {"spatial": 2, "temporal": 3, "pooled": (2, 3)}[branch]
+        stage = stages[self.level_of[space] - 1]
+        x = stage.mean(axis, dtype=self.branch_weights.dtype)  # sums in it, also of bfloat16
         x = x.unflatten(0, (num_clips, -1)).mean(1)  # persons: (N, C, V), (N, C, T') or (N, C)
         return self.contrast[key].project(self.squeeze[key](x) if key in self.squeeze else x)
 

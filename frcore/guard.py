@@ -46,7 +46,7 @@ class StepGuard:
         self._flat = flatten_buffers(model)
         self._saved = [flat.clone() for flat in self._flat]
         self._pending: list[tuple[str, Tensor, Tensor]] = []  # (position, batch index, ok)
-        self._in_a_row = 0
+        self.in_a_row = 0  # bad steps, up to the last one read
 
     def before_forward(self) -> None:
         """Remembers batch-norm statistics and prototypes."""
@@ -91,15 +91,15 @@ class StepGuard:
         verdicts = torch.stack([ok for *_, ok in self._pending]).tolist()
         pending, self._pending = self._pending, []
         for (position, index, _), ok in zip(pending, verdicts, strict=True):
-            self._in_a_row = 0 if ok else self._in_a_row + 1
+            self.in_a_row = 0 if ok else self.in_a_row + 1
             if ok:
                 continue
-            names = self.name_clips(index)
+            names = list(dict.fromkeys(self.name_clips(index)))  # each once, whatever the repeats
             shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             log.warning(
                 "%s: loss or gradients not finite; step skipped. Clips: %s", position, shown
             )
-            if self._in_a_row >= _PATIENCE:
+            if self.in_a_row >= _PATIENCE:
                 raise NonFiniteError(
                     f"{position}: {_PATIENCE} steps in a row gave a loss or gradients that are not "
                     f"finite; none of them changed the model. Clips of the last: {shown}. Try a "

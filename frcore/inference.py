@@ -143,7 +143,8 @@ def _cache_path(
     checkpoint: Checkpoint, store: Store, split: str, spaces: tuple[str, ...], device: torch.device
 ) -> Path:
     precision = choose_precision(checkpoint.metadata["config"]["train"]["precision"], device)
-    content = (checkpoint.sha256, store.fingerprint, split, spaces, str(precision), __version__)
+    where = f"{device.type}/{precision}"
+    content = (checkpoint.sha256, store.fingerprint, split, spaces, where, __version__)
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return checkpoint.path.parent / "predictions" / f"{split}-{digest}.npz"
 

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from frcore import __version__
 from frcore.errors import UserError
 from frcore.files import WriteError, write_errors
 
@@ -207,15 +209,19 @@ def environment_record() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
+    versions["frcore"] = __version__  # of this code, installed or not
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,
-        "commit": _git_commit(Path(__file__).resolve().parents[1]),
+        "commit": code_commit(),
     }
 
 
-def _git_commit(root: Path) -> str | None:
+@cache
+def code_commit() -> str | None:
+    """The git commit of a source checkout, "...-dirty" with local changes; None elsewhere."""
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]

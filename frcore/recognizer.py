@@ -12,6 +12,7 @@ from frcore.config import ConfigError, RunConfig
 from frcore.data.benchmarks import Benchmark
 from frcore.errors import UserError
 from frcore.fr_head import FRHead
+from frcore.process import code_commit
 
 FORMAT = 1  # of a checkpoint's metadata
 
@@ -52,9 +53,12 @@ class Recognizer(nn.Module):
     def forward(self, clips: Tensor) -> RecognizerOutput:
         """Logits, embedding and stages of clips (N, C, T, V, M)."""
         stages = self.backbone(clips)
-        pooled = stages[-1].flatten(2).mean(2)  # (N*M, D)
-        embedding = pooled.unflatten(0, (len(clips), -1)).mean(1)  # persons: (N, D)
-        return RecognizerOutput(self.classifier(self.dropout(embedding)), embedding, stages)
+        dtype = self.classifier.weight.dtype  # also under autocast: the rest is small
+        pooled = stages[-1].flatten(2).mean(2, dtype=dtype)  # (N*M, D)
+        embedding = pooled.unflatten(0, (clips.shape[0], -1)).mean(1)  # persons: (N, D)
+        with torch.autocast(clips.device.type, enabled=False):
+            logits = self.classifier(self.dropout(embedding))
+        return RecognizerOutput(logits, embedding, stages)
 
 
 def build_recognizer(config: RunConfig, benchmark: Benchmark, *, head: bool = True) -> Recognizer:
@@ -104,6 +108,7 @@ def checkpoint_metadata(
     return {
         "format": FORMAT,
         "frcore": __version__,
+        "commit": code_commit(),
         "model": config.model_name,
         "config": config.model_dump(mode="json"),
         "config_hash": config.hash,

@@ -112,23 +112,28 @@ class EpochRecord:
         return int(self.sums["skipped"])
 
     def losses(self) -> dict[str, float]:
-        """Means over the views so far: loss, ce and, with a head, cl (loss = ce + weight * cl)."""
-        views = max(float(self.sums["views"]), 1.0)
-        ce = float(self.sums["ce"]) / views
+        """Means over the views so far: loss, ce and, with a head, cl (loss = ce + weight * cl).
+
+        NaN where no step was applied.
+        """
+        ce = self._mean("ce")
         if self.spaces is None:
             return {"loss": ce, "ce": ce}
-        cl = float(self.sums["cl"]) / views
+        cl = self._mean("cl")
         return {"loss": ce + self.weight * cl, "ce": ce, "cl": cl}
 
     def accuracy(self) -> float:
-        """Share of the views so far that were predicted right."""
-        return float(self.sums["correct"]) / max(float(self.sums["views"]), 1.0)
+        """Share of the views so far that were predicted right; NaN where no step was applied."""
+        return self._mean("correct")
+
+    def _mean(self, name: str) -> float:
+        return float(self.sums[name] / self.sums["views"])  # 0 / 0 is NaN
 
     def row(self) -> dict[str, float]:
         """The epoch's part of metrics.csv: means over its views, and counts."""
         row = self.losses()
         if self.spaces is not None:
-            branches = self.sums["branches"] / self.sums["views"].clamp(min=1)
+            branches = self.sums["branches"] / self.sums["views"]
             for space, value in zip(self.spaces, branches.tolist(), strict=True):
                 row[f"cl_{space.replace('.', '_')}"] = value
             counts = self.sums["counts"].sum(1).long().tolist()
@@ -139,9 +144,9 @@ class EpochRecord:
         """What the head saw, for calibration.npz.
 
         Returns:
-            "tp", "fn", "fp": (K,) clips of each class in these sets; "fn_cosine", "fp_cosine":
-            (B, K) cosine of their centre to the prototype, the mean over the batches that had any
-            (NaN: none).
+            "tp", "fn", "fp": (K,) clips of each class in these sets, which all branches share;
+            "fn_cosine", "fp_cosine": (B, K) cosine of their centre to the prototype, the mean over
+            the batches that had any (NaN: none); "fn_batches", "fp_batches": (K,) how many had.
         """
         sums = {k: v.cpu() for k, v in self.sums.items()}
 
@@ -156,6 +161,8 @@ class EpochRecord:
             "fp": fp,
             "fn_cosine": mean("fn"),
             "fp_cosine": mean("fp"),
+            "fn_batches": sums["fn_batches"].int().numpy(),
+            "fp_batches": sums["fp_batches"].int().numpy(),
         }
 
     def history(self) -> dict[str, Any]:

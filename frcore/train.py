@@ -159,7 +159,7 @@ class Trainer:
             record = self.record if meta["step"] > 0 else None
             restore_state(checkpoint, self.model, self.optimizer, record)
             self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
-            self.seconds = meta["seconds"]
+            self.seconds, self.guard.in_a_row = meta["seconds"], meta["skipped_in_a_row"]
             log.info("%s goes on after epoch %d, step %d.", self.config.name, self.epoch, self.step)
         self.directory.truncate(self.epoch)
 
@@ -309,6 +309,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
+            "skipped_in_a_row": self.guard.in_a_row,
             "metrics": {k: v for k, v in (row or {}).items() if v == v},  # JSON has no NaN
             "select": "last",
         }

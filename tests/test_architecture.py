@@ -23,6 +23,7 @@ FRCORE_LAYERS = (
     ({"files", "process"}, {"shapes", "skeleton"}, {"config_errors"}),
     ({"config"}, {"recipes"}),
     ({"predictions", "predictions_file", "ensembles", "scores"}, {"data"}, {"backbones"}),
+    ({"contrast"},),
     ({"fr_head"},),
     ({"recognizer"},),
     ({"checkpoint"},),

@@ -42,8 +42,8 @@ class Backbone(nn.Module):
         super().__init__()
         sizes = {"num_persons": num_persons, "num_frames": num_frames, "in_channels": in_channels}
         for name, value in sizes.items():
-            if value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}.")
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a whole number from 1, not {value!r}.")
         self.skeleton = skeleton
         self.num_persons = num_persons
         self.num_frames = num_frames

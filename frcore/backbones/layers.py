@@ -39,8 +39,8 @@ class PointwiseConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return super().forward(x)
-        x = x[..., :: self.stride[1]]
-        weight = self.weight.view(1, *self.weight.shape[:2]).expand(len(x), -1, -1)
+        x = x[..., :: self.stride[1]]  # shape[0] below: len() would fix it in an exported graph
+        weight = self.weight.view(1, *self.weight.shape[:2]).expand(x.shape[0], -1, -1)
         return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 

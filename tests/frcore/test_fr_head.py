@@ -8,8 +8,9 @@ import random
 import pytest
 import torch
 
+from frcore.contrast import batch_outcomes, contrast
 from frcore.errors import UserError
-from frcore.fr_head import PrototypeContrast, batch_outcomes, contrast
+from frcore.fr_head import PrototypeContrast
 
 CLASSES = 4
 PROTOTYPES = [(1.0, 0.2), (-0.3, 0.9), (-1.0, -0.4), (0.5, -1.2)]
@@ -342,6 +343,36 @@ def test_prototypes_survive_a_move_to_the_gpu_and_back():
     branch.cuda()
     torch.testing.assert_close(copy.deepcopy(branch)(*(x.cuda() for x in inputs)).cpu(), expected)
     assert torch.equal(branch.cpu().prototypes, before)
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.0}, {"momentum": 1.0}, {"momentum": -0.1}, {"tp_threshold": 1.0}]
+)
+def test_settings_out_of_range_are_refused(change):
+    with pytest.raises(UserError, match="temperature must be above 0, momentum and tp_threshold"):
+        PrototypeContrast(8, 5, **change)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((20, 7), (20,), (20, 5)), "features"),
+        (((20, 8), (19,), (20, 5)), "labels"),
+        (((20, 8), (20,), (20, 6)), "logits"),
+    ],
+)
+def test_inputs_of_other_sizes_are_refused(shapes, message):
+    features, labels, logits = shapes
+    with pytest.raises(UserError, match=message):
+        PrototypeContrast(8, 5)(
+            torch.randn(features), torch.zeros(labels, dtype=torch.int64), torch.randn(logits)
+        )
+
+
+def test_labels_out_of_range_are_refused():
+    for label in (-1, 5):
+        with pytest.raises(UserError, match=r"labels must be in 0\.\.4"):
+            PrototypeContrast(8, 5)(torch.randn(1, 8), torch.tensor([label]), torch.randn(1, 5))
 
 
 def test_unknown_anchors_are_refused_with_the_choices():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from frcore.backbones import StageInfo, create_backbone
+from frcore.contrast import batch_outcomes
 from frcore.errors import UserError
-from frcore.fr_head import FRHead, batch_outcomes, contrast_branches
+from frcore.fr_head import FRHead, contrast_branches
 
 STAGES = (
     StageInfo("low", 4, 8, 5),

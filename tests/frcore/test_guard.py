@@ -124,6 +124,13 @@ def test_three_bad_steps_in_a_row_end_training_and_name_the_clips(read_every, sm
     assert "optim.lr" in str(stop.value) and "frcore data check" in str(stop.value)
 
 
+def test_a_clip_that_is_twice_in_a_batch_is_named_once(small, caplog):
+    optimizer = build_optimizer(small, OptimConfig(lr=0.1))
+    guard = StepGuard(small, optimizer, lambda index: ["a", "b", "a"])
+    take_step(small, optimizer, guard, BAD["NaN loss"])
+    assert caplog.text.rstrip().endswith("step skipped. Clips: a, b")
+
+
 def test_flattened_buffers_are_still_the_model_s(small):
     names = {k: t.clone() for k, t in small.state_dict().items()}
     flats = flatten_buffers(small)
@@ -185,7 +192,7 @@ def test_a_nan_clip_leaves_batch_norm_prototypes_and_the_log_untouched(
     assert math.isfinite(row["loss"]) and math.isfinite(row["cl_fin_spatial"])
     ids = frcore.data.open_store("tiny").split("train")["sample_id"].tolist()
     named = re.search(r"step 2: .* Clips: (.*)", caplog.text)[1].split(", ")
-    assert named == [ids[i] for i in batches[1].tolist()]
+    assert named == list(dict.fromkeys(ids[i] for i in batches[1].tolist()))
 
 
 def test_the_command_line_exits_2_after_three_bad_steps(monkeypatch, tiny_config, tmp_path):

@@ -163,6 +163,40 @@ def test_without_the_head_nothing_of_it_is_left_and_the_outputs_are_the_same():
     assert torch.equal(plain(x).logits, with_head(x).logits)
 
 
+class Logits(nn.Module):
+    """What is deployed."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x).logits
+
+
+def test_a_model_without_head_is_exported_for_batches_of_any_size(tmp_path):
+    model = make().eval()
+    sizes = {0: torch.export.Dim("n", min=2, max=64)}
+    exported = torch.export.export(Logits(model), (clips(model, n=4),), dynamic_shapes=(sizes,))
+    torch.export.save(exported, tmp_path / "model.pt2")
+    loaded = torch.export.load(tmp_path / "model.pt2").module()
+    for n in (2, 7):
+        x = clips(model, n=n)
+        torch.testing.assert_close(loaded(x), model(x).logits, rtol=1e-5, atol=1e-5)
+    assert set(exported.state_dict) == {f"model.{name}" for name in model.state_dict()}
+
+
+def test_pooling_and_classifier_stay_float32_under_autocast():
+    model = make().eval()
+    x = clips(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(x)
+    assert out.stages[-1].dtype == torch.bfloat16
+    assert out.logits.dtype == out.embedding.dtype == torch.float32
+    pooled = out.stages[-1].double().mean((2, 3)).unflatten(0, (len(x), -1)).mean(1)
+    torch.testing.assert_close(out.embedding.double(), pooled, rtol=1e-5, atol=1e-6)
+
+
 def test_the_classifier_starts_with_the_published_spread():
     backbone = create_backbone("ctrgcn", skeleton=ARM, num_persons=1, num_frames=4)
     model = Recognizer(backbone, num_classes=50)

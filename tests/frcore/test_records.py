@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from frcore.fr_head import ContrastStats, FRHeadOutput
+from frcore.contrast import ContrastStats
+from frcore.fr_head import FRHeadOutput
 from frcore.records import EpochRecord
 
 SPACES = ("fin.spatial", "fin.temporal")
@@ -81,6 +82,8 @@ def test_calibration_is_the_mean_over_batches_that_had_any():
         expected = [sum(int(s[5].stats.counts[n, k]) for s in steps) for k in range(K)]
         assert made[name].tolist() == expected
     for n, name in ((1, "fn"), (2, "fp")):
+        had = [sum(int(s[5].stats.counts[n, k] > 0) for s in steps) for k in range(K)]
+        assert made[f"{name}_batches"].tolist() == had
         for b in range(len(SPACES)):
             for k in range(K):
                 cosine = f"{name}_cosine"
@@ -111,10 +114,11 @@ def test_history_is_the_last_view_of_each_clip_and_empty_where_it_was_skipped():
     assert checked == CLIPS
 
 
-def test_an_epoch_in_which_no_step_was_applied_divides_by_nothing():
+def test_an_epoch_in_which_no_step_was_applied_has_no_means():
     record = record_of([make_steps()[1]])
     row = record.row()
-    assert row["ce"] == row["cl"] == row["train_acc"] == row["tp"] == 0.0
+    assert np.isnan([row["ce"], row["cl"], row["loss"], row["train_acc"]]).all()
+    assert row["tp"] == 0 and record.skipped_steps == 1
     assert np.isnan(record.calibration()["fn_cosine"]).all()
 
 

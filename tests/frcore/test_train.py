@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import frcore
 from frcore.checkpoint import load_checkpoint, read_metadata
@@ -13,7 +14,9 @@ from frcore.config import load_recipe
 from frcore.data.random import epoch_order
 from frcore.errors import UserError
 from frcore.recognizer import build_recognizer
+from frcore.run_dir import RunDir
 from frcore.splits import load_splits
+from frcore.train import Trainer
 
 ONE_EPOCH = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
 SPACES = [
@@ -205,3 +208,33 @@ def test_persons_that_are_left_out_are_announced(make_store, tiny_config, tmp_pa
     settings = {**ONE_EPOCH, "benchmark": "two_persons", "data.persons": 1}
     frcore.fit(tiny_config, out=tmp_path, **settings)
     assert "of the 2 persons of a clip only the first count" in caplog.text
+
+
+class Waits(TorchDispatchMode):
+    """Operators that make the CPU wait for a device: values that are read, shapes that depend."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        self.found += [name] if name in self.NAMES else []
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_training_step_never_waits_for_the_device(tiny_store, tiny_config, tmp_path):
+    config = load_recipe(tiny_config)
+    with RunDir(tmp_path) as directory:
+        trainer = Trainer(config, tiny_store, directory, torch.device("cpu"))
+        trainer.guard.read_every = 20  # as on a GPU
+        trainer.model.train()
+        index, repeat = epoch_order(trainer.splits.train.clips.keys, seed=0, epoch=0, repeats=2)
+        with Waits() as waits:
+            trainer._train_step(index[:24], repeat[:24])
+        assert waits.found == []
+        with Waits() as waits:
+            assert trainer.record.accuracy() > 0  # so they would be seen
+        assert waits.found

@@ -75,8 +75,10 @@ def test_an_unknown_skeleton_is_refused():
 
 @pytest.mark.parametrize("field", ["num_persons", "num_frames", "in_channels"])
 def test_sizes_below_one_are_refused(field):
-    with pytest.raises(UserError, match=f"{field} must be at least 1, not 0"):
+    with pytest.raises(UserError, match=f"{field} must be a whole number from 1, not 0"):
         create(**{field: 0})
+    with pytest.raises(UserError, match=f"{field} must be a whole number from 1, not 2.5"):
+        create(**{field: 2.5})
 
 
 def test_a_registered_family_is_found_and_its_overrides_are_known(registry):

@@ -6,7 +6,8 @@ import torch
 
 from frcore.backbones import StageInfo, create_backbone
 from frcore.backbones.published import from_ctrgcn
-from frcore.fr_head import FRHead, PrototypeContrast, batch_outcomes
+from frcore.contrast import batch_outcomes
+from frcore.fr_head import FRHead, PrototypeContrast
 from frcore.recognizer import Recognizer
 
 # list of shapes -> (our backbone, importer, its layout)
