@@ -1,6 +1,7 @@
 """A user's own data: NumPy arrays in, a store like any benchmark's out."""
 
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from frcore.data.benchmarks import BUILT_IN, Benchmark, check_name
 from frcore.data.clips import ClipRecord, Problems, Repair
-from frcore.data.store import Store, data_root, write_store
+from frcore.data.store import Store, data_root, has_store, read_store, write_store
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton, get_skeleton
 
@@ -49,13 +50,14 @@ def from_arrays(
         num_frames: frames that a model sees unless a recipe says otherwise
             (`data.transform.frames`); clips are stored at their own length.
         root: data root; None: `data_root()`.
-        overwrite: replace an existing store of that name.
+        overwrite: replace an existing store of that name. Without, one that holds the very same is
+            returned, so that a notebook's cell runs twice; one that differs is refused.
         repair: what to do with NaN and Inf (see `write_store`); None: refuse them.
 
     Raises:
         UserError: listing the first ten problems of all clips.
     """
-    path = _free_path(name, Path(root) if root is not None else data_root(), overwrite)
+    path = _store_path(name, Path(root) if root is not None else data_root())
     clips, labels = _as_list(clips), _as_list(labels)
     ids = None if sample_ids is None else _as_list(sample_ids)
     people = None if subjects is None else _as_list(subjects)
@@ -83,21 +85,40 @@ def from_arrays(
         )
         for i in range(len(clips))
     )
+    if path.exists() and not overwrite:
+        return _same_store(path, benchmark, records, repair)
+    if path.exists():
+        log.warning("Replacing the store %s.", path)
     return write_store(path, benchmark, records, repair=repair)
 
 
-def _free_path(name: str, root: Path, overwrite: bool) -> Path:
+def _same_store(
+    path: Path, benchmark: Benchmark, records: Iterable[ClipRecord], repair: Repair | None
+) -> Store:
+    """The store at `path`, if these clips would make the same one."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compare-") as folder:
+        made = write_store(Path(folder) / path.name, benchmark, records, repair=repair)
+        there = read_store(path) if has_store(path) else None
+        if (
+            there is not None
+            and there.fingerprint == made.fingerprint
+            and there.benchmark == made.benchmark
+            and there.samples.equals(made.samples)
+        ):
+            log.info("%s holds these clips already.", path)
+            return there
+    raise UserError(
+        f"{path} exists already and holds something else; pass overwrite=True to replace it, or "
+        "another name."
+    )
+
+
+def _store_path(name: str, root: Path) -> Path:
     path = root / check_name("name", name)
     if name in BUILT_IN:
         raise UserError(
             f"'{name}' is a built-in name ({', '.join(BUILT_IN)}); give your data another."
         )
-    if path.exists() and not overwrite:
-        raise UserError(
-            f"{path} exists already; pass overwrite=True to replace it, or another name."
-        )
-    if path.exists():
-        log.warning("Replacing the store %s.", path)
     return path
 
 

@@ -73,9 +73,20 @@ def test_split_by_id_must_cover_exactly_the_clips(tmp_path):
 
 
 def test_existing_data_are_replaced_only_on_request(tmp_path, caplog):
-    make(tmp_path)
-    with pytest.raises(UserError, match="overwrite=True"):
-        make(tmp_path)
+    made = make(tmp_path)
+    again = make(tmp_path)  # a notebook's cell, run twice
+    assert again.fingerprint == made.fingerprint and again.path == made.path
+    for change in (
+        {"labels": [0, 0, 0, 0]},
+        {"clips": [*CLIPS[:3], CLIPS[3] + 1]},
+        {"class_names": ("a", "b")},
+        {"num_frames": 9},
+        {"subjects": [1, 2, 3, 4]},
+    ):
+        with pytest.raises(UserError, match="holds something else; pass overwrite=True"):
+            make(tmp_path, **change)
+    assert open_store("gestures", root=tmp_path).fingerprint == made.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["gestures"]
     store = make(tmp_path, labels=[0, 0, 0, 0], overwrite=True)
     assert store.samples.label.tolist() == [0] * 4 and "Replacing" in caplog.text
 
