@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frviz.figures.charts import bars, curves, heatmaps
     from frviz.figures.clips import clip_lengths, clip_strip
+    from frviz.figures.training import training_curves
 
 _HOME = {  # public name -> the module that defines it
     "bars": "frviz.figures.charts",
@@ -13,9 +14,10 @@ _HOME = {  # public name -> the module that defines it
     "heatmaps": "frviz.figures.charts",
     "clip_lengths": "frviz.figures.clips",
     "clip_strip": "frviz.figures.clips",
+    "training_curves": "frviz.figures.training",
 }
 
-__all__ = ["bars", "clip_lengths", "clip_strip", "curves", "heatmaps"]
+__all__ = ["bars", "clip_lengths", "clip_strip", "curves", "heatmaps", "training_curves"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,14 @@ _AXIS = {
     "tickcolor": INK,
     "title_standoff": 6,
 }
+LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "y": 1.02,
+    "xanchor": "left",
+    "yanchor": "bottom",
+    "bgcolor": "rgba(0,0,0,0)",
+}
 
 
 def text(value: object) -> str:
@@ -28,17 +36,23 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
-def finish(figure: go.Figure, *, title: str = "", height: int, axes: bool = True) -> go.Figure:
-    """Lays a figure out: title on the left, legend below it, transparent page; returns it."""
+def finish(
+    figure: go.Figure, *, title: str = "", subtitle: str = "", height: int, axes: bool = True
+) -> go.Figure:
+    """Lays a figure out: titles on the left, legend below, transparent page; returns it."""
+    heading = f"<b>{text(title)}</b>"
+    if subtitle:
+        heading += f"<br><span style='font-size:12px'>{text(subtitle)}</span>"
+    top = {"y": 1, "yanchor": "top", "pad_t": 22} if subtitle else {}
     figure.update_layout(
-        title={"text": f"<b>{text(title)}</b>", "x": 0, "xref": "paper", "font_size": 15},
+        title={"text": heading, "x": 0, "xref": "paper", "font_size": 15, **top},
         height=height,
-        margin={"l": 60, "r": 15, "t": 72 if title else 40, "b": 48},
+        margin={"l": 60, "r": 15, "t": 92 if subtitle else 72 if title else 40, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "size": 12},
         hoverlabel={"bgcolor": "white", "font": {"color": "black"}},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        legend=LEGEND,
     )
     if axes:
         figure.update_xaxes(**_AXIS)
