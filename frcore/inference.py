@@ -13,7 +13,13 @@ import pandas as pd
 import torch
 
 from frcore import __version__
-from frcore.checkpoint import Checkpoint, CheckpointError, load_checkpoint, match_tensors
+from frcore.checkpoint import (
+    PREVIOUS,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    match_tensors,
+)
 from frcore.config import RunConfig, Split, load_recipe
 from frcore.data.benchmarks import Benchmark
 from frcore.data.catalog import open_store
@@ -102,7 +108,7 @@ def predict(
     spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
     if not isinstance(run, Run):
         run = Run.open(run) if Path(run).is_dir() else Path(run)
-    checkpoint = _load_checkpoint(run.checkpoint() if isinstance(run, Run) else run)
+    checkpoint = _selected(run) if isinstance(run, Run) else _load_checkpoint(run)
     store, where = _find_store(checkpoint, data), choose_device(device)
     cache = _cache_path(checkpoint, store, split, spaces, where)
     kept = _load_kept(cache, checkpoint, store, split)
@@ -114,6 +120,18 @@ def predict(
     except UserError as error:
         log.warning("Predictions are not kept: %s", error)
     return made
+
+
+def _selected(run: Run) -> Checkpoint:
+    path, previous = run.checkpoint(), run.path / PREVIOUS
+    try:
+        return _load_checkpoint(path)
+    except CheckpointError as error:
+        if path == previous or not previous.is_file():
+            raise
+        raise CheckpointError(
+            f"{error} {previous} holds an earlier epoch: give that file to predict with it."
+        ) from error
 
 
 def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Store:

@@ -127,6 +127,17 @@ def test_batch_size_changes_nothing_beyond_rounding(run, passes):
     np.testing.assert_allclose(pieces.logits, whole.logits, rtol=1e-4, atol=1e-4)
 
 
+def test_a_damaged_checkpoint_is_refused_and_the_earlier_one_named(run):
+    path = run.checkpoint()
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="damaged.*previous.safetensors holds an earlier"):
+        frcore.predict(run)
+    assert frcore.predict(run.checkpoint("previous")).metadata["epoch"] == 2
+    run.checkpoint("previous").unlink()
+    with pytest.raises(CheckpointError, match="damaged"):
+        frcore.predict(run)
+
+
 # ---- kept by content -----------------------------------------------------------------------------
 
 
