@@ -232,8 +232,6 @@ def predict(
     """Predict a split and print the accuracy, on all clips and on unseen ones."""
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise UserError(f"--out {out}: expected a name ending in .npz or .csv.")
-    if not source.exists():
-        raise UserError(f"No run directory or checkpoint at {source}.")
 
     from frcore.inference import predict as predict_split
 

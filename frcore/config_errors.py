@@ -52,7 +52,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         else:
             shown = reprlib.repr(item["input"])  # short, whatever was given
             given = "" if item["type"] == "value_error" else f", not {shown}"
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}.")
+            said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            lines.append(f"{key}: {said}{given}.")
     return lines
 
 

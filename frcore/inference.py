@@ -107,7 +107,10 @@ def predict(
         raise unknown_name("split", split, ("train", "val", "test"))
     spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
     if not isinstance(run, Run):
-        run = Run.open(run) if Path(run).is_dir() else Path(run)
+        path = Path(run)
+        if not path.exists():
+            raise UserError(f"No run directory or checkpoint at {path}.")
+        run = Run.open(path) if path.is_dir() else path
     checkpoint = _selected(run) if isinstance(run, Run) else _load_checkpoint(run)
     store, where = _find_store(checkpoint, data), choose_device(device)
     cache = _cache_path(checkpoint, store, split, spaces, where)

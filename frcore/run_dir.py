@@ -40,9 +40,11 @@ def choose_run_dir(out: str | Path, config_hash: str) -> tuple[Path, bool]:
         The path, and whether it holds a run of this very configuration (to be resumed).
 
     Raises:
-        UserError: a directory that holds something else than a run.
+        UserError: a file, or a directory that holds something else than a run.
     """
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; a run needs a directory.")
     number, path = 1, out
     while path.is_dir() and not _is_unused(path):
         if path == out and not (path / ENVIRONMENT).is_file():

@@ -178,6 +178,10 @@ def _count_persons(clip: Any) -> int:
 
 def _count_channels(clips: list[Any]) -> int:
     """C of most clips, so that the odd one out is what gets reported."""
-    found = Counter(np.shape(c)[2] for c in clips if np.ndim(c) in (3, 4))
-    usual = [c for c, _ in found.most_common() if c in (2, 3)]
-    return usual[0] if usual else 3
+    shapes = [np.shape(c) for c in clips if np.ndim(c) in (3, 4)]
+    for axis in (2, 0):  # the first of (C, T, V) clips, which are refused with a hint
+        found = Counter(shape[axis] for shape in shapes)
+        usual = [c for c, _ in found.most_common() if c in (2, 3)]
+        if usual:
+            return usual[0]
+    return 3

@@ -170,7 +170,8 @@ class Store:
             return part
         if "subject" not in self.samples:
             raise UserError(
-                f"val_subjects needs each clip's subject; {self.benchmark.name} has no such column."
+                f"val_subjects needs each clip's subject; {self.benchmark.name} has no such column "
+                "(own data: from_arrays(subjects=...))."
             )
         subjects = self.samples["subject"].astype(str).to_numpy(dtype=object)
         known = sorted(set(subjects[part == "train"]), key=lambda s: (len(s), s))

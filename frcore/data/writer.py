@@ -79,7 +79,8 @@ class _Writer:
         self.options = {"allow_nonfinite": allow_nonfinite, "repair": repair}
         self.problems, self.size = Problems(), 0
         self.rows: list[dict[str, Any]] = []
-        self.seen: set[str] = set()
+        self.seen: dict[str, int] = {}  # sample id -> its clip, counted from 0
+        self.count = 0
         self.done: dict[str, list[str]] = {
             "persons_dropped": [], "persons_moved": [], "interpolated": [], "left_out": [],
         }  # fmt: skip
@@ -135,13 +136,20 @@ class _Writer:
 
     def _check_fields(self, record: ClipRecord) -> None:
         name, label, num_classes = record.sample_id, record.label, self.benchmark.num_classes
+        number, self.count = self.count, self.count + 1
         if not isinstance(name, str) or not name or not name.isprintable():
             raise UserError(f"sample id {name!r:.80} is not a string of printable characters.")
         if name in self.seen:
-            raise UserError(f"sample id '{name}' occurs more than once; ids must be unique.")
-        self.seen.add(name)
+            raise UserError(
+                f"sample id '{name}' occurs more than once: clips {self.seen[name]} and {number}, "
+                "counted from 0."
+            )
+        self.seen[name] = number
         if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
-            raise UserError(f"label of clip '{name}' is {label!r}; expected a whole number.")
+            raise UserError(
+                f"label of clip '{name}' is {label!r}; expected a whole number (names of classes "
+                "go into class_names)."
+            )
         if not 0 <= label < num_classes:
             raise UserError(f"label of clip '{name}' is {label}; expected 0..{num_classes - 1}.")
         for protocol, split in record.splits.items():

@@ -214,9 +214,10 @@ def test_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
 ):
     monkeypatch.setattr("frcore.train.load_splits", not_reached)
     (tmp_path / "file").touch()
-    for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(WriteError, match="Cannot write .*file"):
-            frcore.fit(tiny_config, out=out)
+    with pytest.raises(UserError, match="file is a file; a run needs a directory"):
+        frcore.fit(tiny_config, out=tmp_path / "file")
+    with pytest.raises(WriteError, match="Cannot write .*file"):
+        frcore.fit(tiny_config, out=tmp_path / "file" / "run")
 
 
 # ---- the command line ----------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def test_mistakes_name_the_choices(run, make_store, tiny_config, tmp_path):
         frcore.predict(run, spaces=("fin.spacial",))
     with pytest.raises(UserError, match="Unknown space 'backbon'"):
         frcore.predict(run, spaces="backbon")
-    with pytest.raises(CheckpointError, match="Cannot read .*nowhere"):
+    with pytest.raises(UserError, match="No run directory or checkpoint at .*nowhere"):
         frcore.predict(tmp_path / "nowhere")
     with pytest.raises(UserError, match="No run in"):
         frcore.predict(tmp_path)

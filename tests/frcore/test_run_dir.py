@@ -191,6 +191,8 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("not ours")
     with pytest.raises(UserError, match="holds files, but no run"):
         choose_run_dir(tmp_path, "abc")
+    with pytest.raises(UserError, match="thesis.txt is a file; a run needs a directory"):
+        choose_run_dir(tmp_path / "thesis.txt", "abc")
 
 
 # --- logs ---------------------------------------------------------------------------------------

@@ -124,6 +124,12 @@ def test_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_path):
+    clips = [clip.transpose(2, 0, 1) for clip in CLIPS]  # (C, T, V)
+    with pytest.raises(UserError, match=r"'train/000000' has shape .* try .transpose\(1, 2, 0\)"):
+        make(tmp_path, clips=clips)
+
+
 def test_problems_of_all_clips_come_at_once_in_the_users_axes(tmp_path):
     bad = [walk(3), walk(3, shape=(5, 2)), walk(3, shape=(2, 4)), walk(3, shape=(2, 4, 1))]
     with pytest.raises(UserError) as caught:

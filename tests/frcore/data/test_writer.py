@@ -72,7 +72,7 @@ def test_all_problems_come_at_once_and_the_first_ten_are_listed(tmp_path):
 
 
 def test_duplicate_ids_are_refused(tmp_path):
-    with pytest.raises(UserError, match="'ok' occurs more than once"):
+    with pytest.raises(UserError, match="'ok' occurs more than once: clips 0 and 1, counted"):
         write_store(tmp_path / "toy", TOY, [record("ok"), record("ok", split="test")])
 
 
