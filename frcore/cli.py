@@ -242,7 +242,7 @@ def predict(
     if out is not None:
         from frcore.predictions_file import write_csv
 
-        predictions.save(out) if out.suffix == ".npz" else write_csv(out, predictions)
+        predictions.save(out) if out.suffix == ".npz" else write_csv(out, predictions.frame())
         typer.echo(f"Written to {out}.")
 
 

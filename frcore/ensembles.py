@@ -1,17 +1,27 @@
 """The weighted sum of several models' scores, clips matched by sample id and never by position."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from frcore.errors import UserError
 
-if TYPE_CHECKING:
-    from frcore.predictions import Predictions
+
+class Member(Protocol):
+    """What is asked of `Predictions` here."""
+
+    sample_ids: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    logits: np.ndarray | None
+    copies: np.ndarray
+    metadata: dict[str, Any]
+
+    def select(self, clips: Iterable[str]) -> Self: ...
 
 
-def weighted_sum(members: list["Predictions"], weights: Sequence[float] | None) -> dict[str, Any]:
+def weighted_sum(members: list[Member], weights: Sequence[float] | None) -> dict[str, Any]:
     """The arguments of the `Predictions` whose logits are the members' weighted sum."""
     weights = _check_weights(weights, members)
     first = members[0]
@@ -36,7 +46,7 @@ def first_ten(names: Iterable[object]) -> str:
     return ", ".join(repr(n) for n in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-def _check_weights(weights: Sequence[float] | None, members: list["Predictions"]) -> list[float]:
+def _check_weights(weights: Sequence[float] | None, members: list[Member]) -> list[float]:
     weights = [1.0] * len(members) if weights is None else [float(w) for w in weights]
     if not members or len(weights) != len(members):
         raise UserError(f"ensemble: {len(members)} members and {len(weights)} weights.")
@@ -45,15 +55,14 @@ def _check_weights(weights: Sequence[float] | None, members: list["Predictions"]
     return weights
 
 
-def _align(first: "Predictions", member: "Predictions", number: int) -> "Predictions":
+def _align(first: Member, member: Member, number: int) -> Member:
     """The member in the first's order of clips; an error lists what does not fit."""
     who = f"ensemble: member {number}"
     if member.logits is None:
         raise UserError(f"{who} has hard predictions only; a weighted sum needs logits.")
-    if member.num_classes != first.num_classes:
-        raise UserError(
-            f"{who} has {member.num_classes} classes, the first has {first.num_classes}."
-        )
+    classes = len(member.class_names), len(first.class_names)
+    if classes[0] != classes[1]:
+        raise UserError(f"{who} has {classes[0]} classes, the first has {classes[1]}.")
     missing = set(first.sample_ids) - set(member.sample_ids)
     foreign = set(member.sample_ids) - set(first.sample_ids)
     if missing or foreign:
@@ -63,13 +72,14 @@ def _align(first: "Predictions", member: "Predictions", number: int) -> "Predict
             f"foreign {len(foreign)}: {first_ten(sorted(foreign)) or 'none'}."
         )
     aligned = member.select(first.sample_ids)
-    differ = aligned.labels != first.labels
-    if differ.any():
-        raise UserError(f"{who} has other labels than the first for {first._named(differ)}.")
+    differ = np.flatnonzero(aligned.labels != first.labels)
+    if len(differ):
+        names = first_ten(first.sample_ids[row] for row in differ)
+        raise UserError(f"{who} has other labels than the first for {names}.")
     return aligned
 
 
-def _ensemble_metadata(members: list["Predictions"], weights: list[float]) -> dict[str, Any]:
+def _ensemble_metadata(members: list[Member], weights: list[float]) -> dict[str, Any]:
     """What all members share, their own records, and "test_best" if any of them was so chosen."""
     records = [member.metadata for member in members]
     shared = {k: v for k, v in records[0].items() if all(r.get(k) == v for r in records)}

@@ -248,7 +248,7 @@ class Predictions:
 
     def save(self, path: str | Path) -> Path:
         """Write one `.npz` file (no pickle, strings as JSON), atomically; returns its path."""
-        return predictions_file.write(Path(path), self)
+        return predictions_file.write(Path(path), vars(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":

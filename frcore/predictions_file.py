@@ -7,16 +7,15 @@ and type compared with its member's size before anything is allocated, checksums
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from frcore.errors import UserError
 from frcore.files import atomic_write, write_errors
-
-if TYPE_CHECKING:
-    from frcore.predictions import Predictions
 
 FORMAT = "frcore.predictions"
 VERSION = 1
@@ -39,28 +38,26 @@ def plain_json(value: object, name: str) -> Any:
         raise UserError(f"{name}: must be plain JSON values ({error}).") from error
 
 
-def write(path: Path, predictions: "Predictions") -> Path:
-    """Writes `predictions` to `path` in one step, its folder with it."""
+def write(path: Path, fields: Mapping[str, Any]) -> Path:
+    """Writes the fields of a `Predictions` to `path` in one step, its folder with it."""
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "sample_ids": predictions.sample_ids,
-        "class_names": predictions.class_names,
-        "metadata": predictions.metadata,
-        "features": list(predictions.features),
-        "prototypes": list(predictions.prototypes),
-        "logits": predictions.logits is not None,
+        **{name: fields[name] for name in ("sample_ids", "class_names", "metadata")},
+        "features": list(fields["features"]),
+        "prototypes": list(fields["prototypes"]),
+        "logits": fields["logits"] is not None,
     }
     arrays = {
         "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        "labels": predictions.labels.astype("<i8"),
-        "predicted": predictions.predicted.astype("<i8"),
-        "copies": predictions.copies,
+        "labels": fields["labels"].astype("<i8"),
+        "predicted": fields["predicted"].astype("<i8"),
+        "copies": fields["copies"],
     }
-    if predictions.logits is not None:
-        arrays["logits"] = predictions.logits.astype("<f4")
+    if fields["logits"] is not None:
+        arrays["logits"] = fields["logits"].astype("<f4")
     for kind in ("features", "prototypes"):
-        for n, array in enumerate(getattr(predictions, kind).values()):
+        for n, array in enumerate(fields[kind].values()):
             arrays[f"{kind}_{n}"] = array.astype("<f4")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -140,9 +137,9 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return np.frombuffer(data, dtype=wanted).reshape(shape)
 
 
-def write_csv(path: Path, predictions: "Predictions") -> Path:
-    """Writes `predictions.frame()` as CSV; text a spreadsheet would run as a formula gets a '."""
-    table = predictions.frame()
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Writes `Predictions.frame()` as CSV; text a spreadsheet would run as a formula gets a '."""
+    table = table.copy()
     for column in ("sample_id", "class", "predicted_class"):
         formula = table[column].str.match(r"[=+\-@\t\r]")
         table[column] = table[column].where(~formula, "'" + table[column])
