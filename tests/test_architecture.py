@@ -21,9 +21,8 @@ MAX_LINES = 350
 FRCORE_LAYERS = (
     ({"errors"},),
     ({"files", "process"}, {"shapes", "skeleton"}, {"config_errors"}),
-    ({"config"}, {"recipes"}),
-    ({"predictions_file"}, {"ensembles"}, {"data"}, {"backbones"}),
-    ({"predictions"}, {"scores"}),
+    ({"config"}, {"recipes"}, {"predictions_file"}, {"ensembles"}),
+    ({"predictions", "scores"}, {"data"}, {"backbones"}),
     ({"contrast"},),
     ({"fr_head"},),
     ({"recognizer"},),
