@@ -96,8 +96,15 @@ class RunDir:
         return f"RunDir('{self.path}')"
 
     def write_config(self, config: dict[str, Any], *, config_hash: str, **environment: Any) -> None:
-        """Write config.json, and environment.json with versions and, e.g., device= and threads=."""
+        """Write config.json, and environment.json with versions and, e.g., device= and threads=.
+
+        Other environments that a resumed run has had before stay there, under "earlier".
+        """
         record = {"config_hash": config_hash, **environment_record(), **environment}
+        before = read_json(self.path / ENVIRONMENT)
+        earlier = before.pop("earlier", [])
+        earlier += [before] if before and before != record else []
+        record |= {"earlier": earlier} if earlier else {}
         self.write_json(ENVIRONMENT, record)  # first: it says whose directory this is
         self.write_json(CONFIG, config)
 

@@ -238,7 +238,7 @@ def test_calibration_figures_are_cosines_of_centres_to_moved_prototypes():
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9]])
     outcomes = batch_outcomes(torch.tensor([0, 0, 0]), logits)
     stored = torch.tensor([[[0.0, 2.0], [1.0, 0.0], [0.0, -1.0]]])
-    _, moved, stats = contrast(features, stored, outcomes)
+    _, moved, stats = contrast(features, stored, outcomes, **PrototypeContrast(1, 1).options)
     torch.testing.assert_close(moved[0, 0], torch.tensor([0.2, 1.8]))
     assert stats.counts.tolist() == [[1, 0, 0], [2, 0, 0], [0, 1, 1]]
     centre = cosine((0.5, 1.0), (0.2, 1.8))  # of clips 1 and 2

@@ -195,6 +195,16 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
         choose_run_dir(tmp_path / "thesis.txt", "abc")
 
 
+def test_a_resumed_run_remembers_its_earlier_environments(tmp_path):
+    for threads in (2, 2, 4, 4, 2):
+        with RunDir(tmp_path) as run_dir:
+            run_dir.write_config(CONFIG, config_hash="abc", threads=threads)
+    record = Run.open(tmp_path).environment
+    assert record["threads"] == 2
+    assert [earlier["threads"] for earlier in record["earlier"]] == [2, 4]
+    assert all("earlier" not in earlier for earlier in record["earlier"])
+
+
 # --- logs ---------------------------------------------------------------------------------------
 
 
