@@ -9,6 +9,7 @@ import fnmatch
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class Backbone(nn.Module):
         super().__init__()
         sizes = {"num_persons": num_persons, "num_frames": num_frames, "in_channels": in_channels}
         for name, value in sizes.items():
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, Integral) or value < 1:
                 raise UserError(f"{name} must be a whole number from 1, not {value!r}.")
         self.skeleton = skeleton
         self.num_persons = num_persons
