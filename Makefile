@@ -49,7 +49,8 @@ test-slow: $(STAMP)
 	$(PYTEST) -m "slow or browser" || [ $$? = 5 ]  # 5: no test has these marks
 
 lab: $(STAMP)
-	$(VENV)/bin/jupyter lab --ip 127.0.0.1 $(AS_ROOT) notebooks/02_train_fr_head.ipynb
+	$(VENV)/bin/jupyter lab --ip 127.0.0.1 $(AS_ROOT) \
+	  --LabApp.default_url=/lab/tree/notebooks/02_train_fr_head.ipynb
 
 format: $(STAMP)
 	$(PY) -m ruff format .

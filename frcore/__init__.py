@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore import data, fr_head
     from frcore.backbones import create_backbone, list_backbones, register_backbone
     from frcore.config import RunConfig, list_recipes, load_recipe
+    from frcore.errors import UserError
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
     from frcore.recognizer import Recognizer
@@ -45,6 +46,7 @@ _HOME = {  # public name -> the module that defines it
     "UCLA20": "frcore.skeleton",
     "COCO17": "frcore.skeleton",
     "get_skeleton": "frcore.skeleton",
+    "UserError": "frcore.errors",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "UCLA20",
     "COCO17",
     "get_skeleton",
+    "UserError",
     "data",
     "fr_head",
 ]

@@ -93,8 +93,14 @@ def prepare(
 
     if benchmark not in _PREPARE:
         raise unknown_name("benchmark to prepare", benchmark, _PREPARE)
+    if repair not in (None, "interpolate", "drop"):
+        raise unknown_name("value of --repair", repair, ("interpolate", "drop"))
     module = importlib.import_module(_PREPARE[benchmark])
-    if benchmark == "synthetic":  # generated, so without a source
+    if benchmark == "synthetic":
+        if source is not None or repair is not None:
+            raise UserError(
+                "The benchmark 'synthetic' is generated: it takes no --source, --repair."
+            )
         store = module.prepare()
     elif source is None:
         raise UserError(f"Give the downloaded files: frcore data prepare {benchmark} --source PATH")
@@ -208,7 +214,8 @@ def _parse(changes: list[str]) -> dict[str, Any]:
         try:
             parsed[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"--set {change}: the value is not plain YAML ({error}).") from None
+            problem = getattr(error, "problem", None) or "unreadable"
+            raise UserError(f"--set {change}: the value is not plain YAML ({problem}).") from None
     return parsed
 
 
@@ -251,7 +258,7 @@ def _accuracy(predictions: "Predictions") -> str:
     lines = [repr(p), f"all {len(p):,} clips:    {p.accuracy():.2%}"]
     if p.logits is not None and p.num_classes > 5:
         lines[-1] += f"   (top-5 {p.accuracy(top=5):.2%})"
-    if p.metadata.get("split", "test") != "test":  # copies are looked for among test clips only
+    if p.metadata.get("split", "test") == "train":
         return "\n".join(lines)
     unseen = f"unseen {len(p) - copies:,} clips: {p.accuracy(unseen_only=True):.2%}"
     note = f"   ({copies:,} are copies of training clips)" if copies else "   (no copies found)"

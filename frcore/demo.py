@@ -1,5 +1,7 @@
 """`frcore demo`: the same small model with and without FR Head, compared on the same test clips."""
 
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,10 +109,14 @@ def verdict(a_correct: np.ndarray, b_correct: np.ndarray) -> str:
 
 def next_steps(runs: list[Run]) -> str:
     """What to do after the demo."""
+    activate = Path(sys.prefix) / ("Scripts/activate" if os.name == "nt" else "bin/activate")
+    asleep = activate.is_file() and not os.environ.get("VIRTUAL_ENV")  # as `make demo` uses it
+    shown = os.path.relpath(activate) if activate.is_relative_to(Path.cwd()) else str(activate)
     return (
         f"The runs: {', '.join(str(run.path) for run in runs)}\n"
         "Next:\n"
-        "  make lab                      the notebooks, starting with 02_train_fr_head\n"
+        + (f"  source {shown}     once a terminal, for what follows\n" if asleep else "")
+        + "  make lab                      the notebooks, starting with 02_train_fr_head\n"
         "  frcore recipes                all recipes, also the full models and NW-UCLA\n"
         "  frcore train synthetic_tiny_frhead --seed 1 --out runs/seed1    another seed"
     )
@@ -119,5 +125,6 @@ def next_steps(runs: list[Run]) -> str:
 def _row(
     name: str, a: float, b: float, shape: str = "{:.1f}", change: str = "{:+.1f}"
 ) -> tuple[str, str, str, str]:
-    cells = zip((shape, shape, change), (a, b, b - a), strict=True)
+    shown = [float(shape.format(value)) for value in (a, b)]  # whose difference a reader checks
+    cells = zip((shape, shape, change), (*shown, shown[1] - shown[0]), strict=True)
     return name, *("-" if np.isnan(value) else text.format(value) for text, value in cells)

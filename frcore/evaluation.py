@@ -88,7 +88,7 @@ def unusable_clips(pipeline: ClipPipeline, finite: Tensor) -> str:
 def judge_splits(
     model: Recognizer,
     judges: Mapping[str, ClipPipeline],
-    unseen: Tensor | None,
+    unseen: Mapping[str, Tensor],
     *,
     batch_size: int,
     dtype: torch.dtype,
@@ -100,11 +100,11 @@ def judge_splits(
     Args:
         model, batch_size, dtype, stopped: see `forward_split`.
         judges: pipelines by split, "val" and "test".
-        unseen: (N,) bool over the test clips; None where all are.
+        unseen: (N,) bool by split, where some clips are copies of training clips.
         skip: evaluate nothing, but give the same names.
 
     Returns:
-        "<split>_acc" and, with `unseen`, "test_acc_unseen" (NaN if skipped); "<split>_predicted"
+        "<split>_acc" and, with `unseen`, "<split>_acc_unseen" (NaN if skipped); "<split>_predicted"
         (N,) int16 (-1 if skipped) and "<split>_p_true" (N,) float32 (NaN if skipped). A clip whose
         scores are not finite is named in a warning and counts as wrong.
     """
@@ -124,8 +124,9 @@ def judge_splits(
             p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
         correct = (predicted == labels).double()
         scores[f"{split}_acc"] = math.nan if skip else correct.mean().item()
-        if split == "test" and unseen is not None:
-            scores["test_acc_unseen"] = math.nan if skip else correct[unseen].mean().item()
+        if split in unseen:
+            own = math.nan if skip else correct[unseen[split]].mean().item()
+            scores[f"{split}_acc_unseen"] = own
         clips[f"{split}_predicted"] = predicted.numpy().astype("int16")
         clips[f"{split}_p_true"] = p_true.numpy()
     return scores, clips

@@ -5,11 +5,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from frcore import __version__
@@ -76,7 +76,7 @@ def _load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def predict(
-    run: Run | str | Path,
+    run_or_checkpoint: Run | str | Path,
     *,
     split: Split = "test",
     data: Store | str | Path | None = None,
@@ -87,7 +87,7 @@ def predict(
     """Runs a trained recogniser over a split.
 
     Args:
-        run: a run, its directory, or a checkpoint file.
+        run_or_checkpoint: a run, its directory, or a checkpoint file.
         split: "train", "val" or "test"; none of them is augmented.
         data: another store than the one it was trained on (same skeleton and classes).
         spaces: features to keep: "backbone" (the classifier's embedding) or a head's branch such as
@@ -106,18 +106,17 @@ def predict(
     if split not in ("train", "val", "test"):
         raise unknown_name("split", split, ("train", "val", "test"))
     spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
-    if not isinstance(run, Run):
-        path = Path(run)
-        if not path.exists():
-            raise UserError(f"No run directory or checkpoint at {path}.")
-        run = Run.open(path) if path.is_dir() else path
-    checkpoint = _selected(run) if isinstance(run, Run) else _load_checkpoint(run)
+    checkpoint = _find_checkpoint(run_or_checkpoint)
     store, where = _find_store(checkpoint, data), choose_device(device)
     cache = _cache_path(checkpoint, store, split, spaces, where)
     kept = _load_kept(cache, checkpoint, store, split)
     if kept is not None:
         return kept
     made = _predict(checkpoint, store, split, spaces, where, batch_size)
+    copies = _copies(checkpoint, store, made.sample_ids)
+    if copies is None:  # not kept either: where the training clips are, they can be told
+        return made
+    made = replace(made, copies=copies)
     try:
         made.save(cache)
     except UserError as error:
@@ -125,8 +124,14 @@ def predict(
     return made
 
 
-def _selected(run: Run) -> Checkpoint:
-    path, previous = run.checkpoint(), run.path / PREVIOUS
+def _find_checkpoint(source: Run | str | Path) -> Checkpoint:
+    if not isinstance(source, Run):
+        if not Path(source).exists():
+            raise UserError(f"No run directory or checkpoint at {source}.")
+        if not Path(source).is_dir():
+            return _load_checkpoint(source)
+        source = Run.open(source)
+    path, previous = source.checkpoint(), source.path / PREVIOUS
     try:
         return _load_checkpoint(path)
     except CheckpointError as error:
@@ -220,12 +225,14 @@ def _predict(
         features={space: f.numpy() for space, f in features.items()},
         prototypes={space: model.head.prototypes(space).cpu().numpy() for space in head_spaces},
         metadata=_metadata(checkpoint, store, config, split),
-        copies=_copies(checkpoint, store, split_rows(store, split, data)),
     )
 
 
-def _copies(checkpoint: Checkpoint, store: Store, rows: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: rows of a store whose content is among the training clips of a checkpoint."""
+def _copies(checkpoint: Checkpoint, store: Store, sample_ids: tuple[str, ...]) -> np.ndarray | None:
+    """(N,) bool: clips of a store whose content is among the training clips of a checkpoint.
+
+    None, with a warning, where the store that it was trained on is not here.
+    """
     meta = checkpoint.metadata
     own: Store | None = store
     if store.fingerprint != meta["fingerprint"]:
@@ -238,11 +245,12 @@ def _copies(checkpoint: Checkpoint, store: Store, rows: pd.DataFrame) -> np.ndar
             checkpoint.path,
             store.path,
         )
-        return np.zeros(len(rows), bool)
+        return None
     data = load_recipe(meta["config"]).data.model_copy(update={"duplicates": "keep"})
     training = split_rows(own, "train", data)
+    rows = store.samples.set_index("sample_id").loc[list(sample_ids)]
     if own is store:  # a training clip is no copy of itself
-        training = training.drop(index=rows.index, errors="ignore")
+        training = training[~training["sample_id"].isin(sample_ids)]
     return rows["content_hash"].isin(training["content_hash"]).to_numpy(dtype=bool)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from frcore import __version__
 from frcore.backbones import Backbone, create_backbone
 from frcore.config import ConfigError, RunConfig
+from frcore.config_errors import report
 from frcore.data.benchmarks import Benchmark
 from frcore.errors import UserError
 from frcore.fr_head import FRHead
@@ -69,13 +70,15 @@ def build_recognizer(config: RunConfig, benchmark: Benchmark, *, head: bool = Tr
         benchmark: gives skeleton, classes, persons and channels.
         head: with the configuration's FR Head, if it has one; False builds none.
     """
-    backbone = create_backbone(
-        config.model.backbone,
-        skeleton=benchmark.skeleton,
-        num_persons=config.data.persons or benchmark.num_persons,
-        num_frames=config.data.transform.frames or benchmark.num_frames,
-        **{"in_channels": benchmark.channels, **config.model.overrides},
-    )
+    given = {
+        "skeleton": benchmark.skeleton,
+        "num_persons": config.data.persons or benchmark.num_persons,
+        "num_frames": config.data.transform.frames or benchmark.num_frames,
+        "in_channels": benchmark.channels,
+    }
+    if fixed := sorted(given.keys() & config.model.overrides.keys()):
+        raise UserError(f"model.overrides cannot set {', '.join(fixed)}: the data decide.")
+    backbone = create_backbone(config.model.backbone, **given, **config.model.overrides)
     fr_head = None
     if head and config.head is not None:
         options = config.head.model_dump(exclude={"weight"})
@@ -92,13 +95,21 @@ def check_model(config: RunConfig, benchmark: Benchmark) -> None:
     """Builds the model without its weights: what is wrong with it is known before data are read.
 
     Raises:
-        ConfigError: an unknown backbone or override, a value it refuses, levels it does not have.
+        ConfigError: an unknown backbone or override, a value it refuses, levels it does not have,
+            more persons than there are.
     """
+    mistakes = []
+    persons = config.data.persons or 1
+    if persons > benchmark.num_persons:
+        there = f"a clip of {benchmark.name} has at most {benchmark.num_persons}"
+        mistakes.append(f"data.persons: {there}, not {persons}.")
     try:
         with torch.device("meta"):
             build_recognizer(config, benchmark)
     except UserError as error:
-        raise ConfigError(f"Mistake in the model of {config.name}: {error}") from None
+        mistakes.append(f"model: {error}")
+    if mistakes:
+        raise ConfigError(report(mistakes, config.name))
 
 
 def checkpoint_metadata(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from frcore.config import DataConfig, RunConfig, Split
 from frcore.data.augment import ClipPipeline, DeviceClips
+from frcore.data.benchmarks import BUILT_IN
 from frcore.data.store import Store
 from frcore.errors import UserError
 
@@ -21,7 +22,7 @@ class Splits:
 
     train: ClipPipeline
     judges: dict[str, ClipPipeline]  # "val" and "test", those that the protocol has
-    unseen: Tensor | None  # (N_test,) bool; None where no test clip copies a training clip
+    unseen: dict[str, Tensor]  # (N,) bool by judging split; only where clips copy training clips
 
     @property
     def all(self) -> dict[str, ClipPipeline]:
@@ -51,29 +52,33 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
             f"'{protocol}' of {store.benchmark.name} has none. Set data.val_subjects to hold "
             "training subjects out, or train.select to 'last'."
         )
-    if config.data.persons is not None and config.data.persons < store.benchmark.num_persons:
-        log.warning(
-            "data.persons=%d: of the %d persons of a clip only the first count.",
-            config.data.persons,
-            store.benchmark.num_persons,
-        )
+    persons, there = config.data.persons, store.benchmark.num_persons
+    if persons is not None and persons < there:
+        # A recipe knows its own benchmark; on someone's own data it may not be what they mean.
+        level = logging.INFO if store.benchmark.name in BUILT_IN else logging.WARNING
+        text = "data.persons=%d: of the %d persons of a clip only the first count."
+        log.log(level, text, persons, there)
     judges = {split: found[split] for split in ("val", "test") if found[split] is not None}
-    return Splits(found["train"], judges, _unseen(store, config, judges.get("test")))
+    return Splits(found["train"], judges, _unseen(store, config, judges))
 
 
-def _unseen(store: Store, config: RunConfig, test: ClipPipeline | None) -> Tensor | None:
-    copied = store.copies(protocol=config.data.protocol, val_subjects=config.data.val_subjects)
-    copies = set(store.samples.loc[copied, "sample_id"])
-    if test is None or not copies:
-        return None
-    log.warning(
-        "%d of %d test clips are copies of training clips (data.duplicates='%s'); accuracy is "
-        "reported on all and on unseen clips.",
-        len(copies),
-        len(test.clips),
-        config.data.duplicates,
-    )
-    return torch.tensor([s not in copies for s in test.clips.sample_ids])
+def _unseen(store: Store, config: RunConfig, judges: dict[str, ClipPipeline]) -> dict[str, Tensor]:
+    unseen = {}
+    where = {"protocol": config.data.protocol, "val_subjects": config.data.val_subjects}
+    for split, pipeline in judges.items():
+        copies = set(store.samples.loc[store.copies(split, **where), "sample_id"])
+        if not copies:
+            continue
+        log.warning(
+            "%d of %d %s clips are copies of training clips (data.duplicates='%s'); accuracy is "
+            "reported on all and on unseen clips.",
+            len(copies),
+            len(pipeline.clips),
+            split,
+            config.data.duplicates,
+        )
+        unseen[split] = torch.tensor([s not in copies for s in pipeline.clips.sample_ids])
+    return unseen
 
 
 def split_rows(store: Store, split: Split, data: DataConfig) -> pd.DataFrame:

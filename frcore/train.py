@@ -2,17 +2,17 @@
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from frcore.callbacks import Callback, headline, tell
 from frcore.checkpoint import (
     BEST,
     LAST,
@@ -40,19 +40,8 @@ from frcore.splits import load_splits
 log = logging.getLogger(__name__)
 
 
-class Callback(Protocol):
-    """What `fit` tells while it trains; every method may be left out.
-
-    An exception in a callback ends training; the epochs before it are saved.
-    """
-
-    def on_start(self, run: Run) -> None: ...
-    def on_epoch(self, run: Run, row: dict[str, Any]) -> None: ...
-    def on_end(self, run: Run) -> None: ...
-
-
 def fit(
-    recipe: str | Path | Mapping[str, Any] | RunConfig,
+    recipe_or_config: str | Path | Mapping[str, Any] | RunConfig,
     *,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -62,7 +51,7 @@ def fit(
     """Trains a recogniser, or goes on with one that was interrupted.
 
     Args:
-        recipe: a shipped recipe's name, a YAML file, a mapping or a `RunConfig`.
+        recipe_or_config: a shipped recipe's name, a YAML file, a mapping or a `RunConfig`.
         out: the run's directory; default `runs/<recipe>`. The same configuration resumes there;
             another one gets a numbered directory beside it.
         callbacks: told of start, epochs and end.
@@ -78,7 +67,7 @@ def fit(
         NonFiniteError: three steps in a row gave a loss or gradients that are not finite.
         SystemExit: with code 143 after SIGTERM; the run is saved and resumable.
     """
-    config = load_recipe(recipe, overrides)
+    config = load_recipe(recipe_or_config, overrides)
     device = choose_device(config.train.device)
     check_model(config, get_benchmark(config.benchmark))  # before any data is read
     store = open_store(config.benchmark)
@@ -88,13 +77,16 @@ def fit(
             config.optim.warmup_epochs,
             config.train.epochs,
         )
+    told = [*callbacks, *([live] if live is not None else [])]
     path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
     if resumed and Run.open(path).state == "finished":
         if (path / LAST).is_file():
             check_same_data(path / LAST, read_metadata(path / LAST), store)
         log.info("%s is finished already; delete it to train again.", path)
-        return Run.open(path)
-    told = [*callbacks, *([live] if live is not None else [])]
+        run = Run.open(path)
+        for event in ("on_start", "on_end"):  # a live view shows what is there
+            tell(told, event, run)
+        return run
     settings = torch_settings(device, config.train.threads, config.train.deterministic)
     with RunDir(path) as directory, StopRequest() as stop, settings:
         trainer = Trainer(config, store, directory, device)
@@ -182,26 +174,33 @@ class Trainer:
             desc=self.config.name,
             unit="step",
             mininterval=0.5,
+            smoothing=0,  # the mean rate: evaluations between epochs would throw a recent one off
         )
-        with bar:
-            _tell(callbacks, "on_start", run)
-            while self.epoch < epochs and not stop.requested:
-                self._train_epoch(bar, stop)
-                row = None if stop.requested else self._end_epoch(stop)
-                if row is not None:
-                    bar.set_postfix_str(_headline(row, epochs))
-                    _tell(callbacks, "on_epoch", run, row)
-            if self.epoch == epochs:
-                self.directory.finish(epochs)
-            else:
-                if self.step > 0:
-                    self._save()
-                log.warning(
-                    "Stopped after epoch %d, step %d; the same command goes on from there.",
-                    self.epoch,
-                    self.step,
-                )
-            _tell(callbacks, "on_end", run)
+        tell(callbacks, "on_start", run)
+        try:
+            with bar:
+                while self.epoch < epochs and not stop.requested:
+                    self._train_epoch(bar, stop)
+                    row = None if stop.requested else self._end_epoch(stop)
+                    if row is not None:
+                        bar.set_postfix_str(headline(row, epochs))
+                        tell(callbacks, "on_epoch", run, row)
+            self._finish()
+        finally:
+            tell(callbacks, "on_end", run)
+
+    def _finish(self) -> None:
+        """Marks a run that has all its epochs; else saves where it was stopped."""
+        if self.epoch == self.config.train.epochs:
+            self.directory.finish(self.epoch)
+            return
+        if self.step > 0:
+            self._save()
+        log.warning(
+            "Stopped after epoch %d, step %d. Start it again to go on from there.",
+            self.epoch,
+            self.step,
+        )
 
     def _train_epoch(self, bar: tqdm, stop: StopRequest) -> None:
         """Steps to the end of the epoch or to a stop."""
@@ -218,8 +217,9 @@ class Trainer:
             self.step += 1
             bar.update()
             if self.step % self.guard.read_every == 0:  # the device has just been waited for
-                now = {"epoch": self.epoch + 1, **self.record.row()}
-                bar.set_postfix_str(_headline(now, config.train.epochs), refresh=False)
+                now = {"epoch": self.epoch + 1, "train_acc": self.record.accuracy()}
+                now |= self.record.losses()
+                bar.set_postfix_str(headline(now, config.train.epochs), refresh=False)
             if stop.requested:
                 break
         self.guard.read()
@@ -328,19 +328,3 @@ def _dropout_seed(seed: int, epoch: int, step: int) -> int:
     """
     digest = hashlib.blake2b(f"{seed}/{epoch}/{step}/dropout".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
-
-
-def _tell(callbacks: Sequence[Callback], event: str, *args: Any) -> None:
-    for callback in callbacks:
-        method = getattr(callback, event, None)
-        if method is not None:
-            method(*args)
-
-
-def _headline(row: Mapping[str, Any], epochs: int) -> str:
-    """What the progress bar shows: `epoch 3/30, loss 1.203, train 51.2%, test 48.0%`."""
-    shown = [f"epoch {row['epoch']}/{epochs}", f"loss {row['loss']:.3f}"]
-    for split in ("train", "val", "test"):
-        accuracy = row.get(f"{split}_acc", math.nan)
-        shown += [] if math.isnan(accuracy) else [f"{split} {100 * accuracy:.1f}%"]
-    return ", ".join(shown)

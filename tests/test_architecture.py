@@ -28,7 +28,7 @@ FRCORE_LAYERS = (
     ({"recognizer"},),
     ({"checkpoint"},),
     ({"run"},),
-    ({"run_dir"},),
+    ({"run_dir"}, {"callbacks"}),
     ({"device"},),
     ({"evaluation"}, {"guard"}, {"records"}, {"splits"}, {"optim"}),
     ({"resume"},),

@@ -68,7 +68,7 @@ def _version_now() -> str:
 
 
 def _make_synthetic(path: Path) -> Store:
-    log.warning("Making the embedded benchmark 'synthetic' in %s (once).", path)
+    log.info("Making the embedded benchmark 'synthetic' in %s (once).", path)
     while True:
         try:
             return prepare(path.parent)

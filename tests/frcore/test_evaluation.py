@@ -56,7 +56,7 @@ def test_an_unknown_space_is_an_error_with_the_choices(model, splits):
 
 
 def test_accuracies_are_counted_clip_by_clip(model, splits):
-    unseen = torch.arange(20) % 3 > 0
+    unseen = {"test": torch.arange(20) % 3 > 0, "val": torch.arange(12) % 2 > 0}
     scores, clips = judge_splits(model, splits.judges, unseen, batch_size=8, dtype=FP32)
     for split, pipeline in splits.judges.items():
         labels = pipeline.clips.labels
@@ -66,15 +66,14 @@ def test_accuracies_are_counted_clip_by_clip(model, splits):
         assert clips[f"{split}_predicted"].tolist() == logits.argmax(1).tolist()
         for row, y, p in zip(logits, labels, clips[f"{split}_p_true"], strict=True):
             assert p == pytest.approx(math.exp(row[y]) / sum(math.exp(x) for x in row), rel=1e-5)
-        if split == "test":
-            kept = [h for h, u in zip(hits, unseen.tolist(), strict=True) if u]
-            assert scores["test_acc_unseen"] == pytest.approx(sum(kept) / len(kept))
+        kept = [h for h, u in zip(hits, unseen[split].tolist(), strict=True) if u]
+        assert scores[f"{split}_acc_unseen"] == pytest.approx(sum(kept) / len(kept))
 
 
 def test_a_skipped_evaluation_has_the_same_names_and_types_and_no_values(model, splits):
     options = {"batch_size": 8, "dtype": FP32}
-    scores, clips = judge_splits(model, splits.judges, None, **options)
-    no_scores, no_clips = judge_splits(None, splits.judges, None, skip=True, **options)
+    scores, clips = judge_splits(model, splits.judges, {}, **options)
+    no_scores, no_clips = judge_splits(None, splits.judges, {}, skip=True, **options)
     assert no_scores.keys() == scores.keys() == {"val_acc", "test_acc"}
     assert all(math.isnan(v) for v in no_scores.values())
     for name, array in clips.items():

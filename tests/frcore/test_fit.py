@@ -191,8 +191,8 @@ def test_a_model_that_cannot_be_built_is_said_before_clips_are_read_and_leaves_n
 
 
 def test_a_split_that_is_missing_is_said_and_leaves_nothing(make_store, tiny_config, tmp_path):
-    make_store("without_val", split=["train"] * 44 + ["test"] * 20)
-    choice = {"benchmark": "without_val", "train.select": "val_best"}
+    make_store("train_and_test", split=["train"] * 44 + ["test"] * 20)
+    choice = {"benchmark": "train_and_test", "train.select": "val_best"}
     with pytest.raises(UserError, match="needs a split 'val'"):
         frcore.fit(tiny_config, out=tmp_path / "run", **choice)
     assert not (tmp_path / "run").exists()  # the mended configuration trains there

@@ -151,15 +151,15 @@ def test_predictions_are_kept_by_checkpoint_data_split_and_spaces(run, passes, m
         np.testing.assert_array_equal(first.features[space], again.features[space])
 
     others = [
-        {"run": run},
-        {"run": run, "split": "val"},
-        {"run": run, "data": make_store("another", seed=3)},
-        {"run": run.checkpoint("best")},
-        {"run": run.checkpoint("previous")},
+        (run, {}),
+        (run, {"split": "val"}),
+        (run, {"data": make_store("another", seed=3)}),
+        (run.checkpoint("best"), {}),
+        (run.checkpoint("previous"), {}),
     ]
     for _ in range(2):
-        for other in others:
-            frcore.predict(**other)
+        for source, options in others:
+            frcore.predict(source, **options)
         assert len(passes) == 6
     checkpoint = load_checkpoint(run.checkpoint())
     shifted = checkpoint.tensors["model.classifier.bias"] + torch.tensor([9.0, 0, 0, 0, 0])
@@ -217,9 +217,11 @@ def test_copies_are_those_of_the_checkpoints_training_clips_in_another_store_too
     assert frcore.predict(run, data=other).copies.tolist() == [True, True, False, False, False]
     assert frcore.predict(run, data=other, split="train").copies.tolist() == [True]
     shutil.rmtree(run.path / "predictions")
-    monkeypatch.setenv("FRCORE_DATA", str(run.path))  # where the training store is not
-    assert not frcore.predict(run, data=other).copies.any()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("FRCORE_DATA", str(run.path))  # where the training store is not
+        assert not frcore.predict(run, data=other).copies.any()
     assert "stays unknown" in caplog.text
+    assert frcore.predict(run, data=other).copies.sum() == 2  # what is not known is not kept
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_every_split_has_its_own_clips_and_only_training_is_augmented(tiny_store
     }
     assert len({i for p in splits.all.values() for i in ids(p)}) == 64
     assert splits.train.training and not any(p.training for p in splits.judges.values())
-    assert splits.unseen is None
+    assert splits.unseen == {}
 
 
 def test_clips_come_at_the_benchmarks_length_unless_the_recipe_says_otherwise(
@@ -67,7 +67,8 @@ def test_copies_of_test_clips_are_dropped_or_kept_and_known_either_way(
     assert (len(splits.train.clips), len(splits.judges["val"].clips)) == (train, val)
     test = splits.judges["test"]
     assert len(test.clips) == 20
-    seen = [i for i, unseen in zip(ids(test), splits.unseen.tolist(), strict=True) if not unseen]
+    unseen = splits.unseen["test"].tolist()
+    seen = [i for i, own in zip(ids(test), unseen, strict=True) if not own]
     assert seen == ["test/000000", "test/000001", "test/000002"]
     assert "3 of 20 test clips are copies" in caplog.text and f"'{duplicates}'" in caplog.text
     for name in seen:
