@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frcore import data, fr_head
     from frcore.backbones import create_backbone, list_backbones, register_backbone
-    from frcore.config import RunConfig, list_recipes, load_recipe
+    from frcore.config import RunConfig, load_recipe
     from frcore.errors import UserError
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
+    from frcore.recipe_files import list_recipes
     from frcore.recognizer import Recognizer
     from frcore.run import Run
     from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
@@ -38,7 +39,7 @@ _HOME = {  # public name -> the module that defines it
     "register_backbone": "frcore.backbones",
     "RunConfig": "frcore.config",
     "load_recipe": "frcore.config",
-    "list_recipes": "frcore.config",
+    "list_recipes": "frcore.recipe_files",
     "Run": "frcore.run",
     "Predictions": "frcore.predictions",
     "Skeleton": "frcore.skeleton",

@@ -166,7 +166,7 @@ def _state(path: Path, name: str) -> tuple[str, str]:
 @app.command()
 def recipes() -> None:
     """List the recipes that come with frcore."""
-    from frcore.config import list_recipes
+    from frcore.recipe_files import list_recipes
 
     _show(_table(list(list_recipes().items()), "recipe", "what it trains"))
 

@@ -6,12 +6,11 @@ configuration are reported at once, before any data is read.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,8 +21,8 @@ from pydantic import (
     field_validator,
 )
 
-from frcore.config_errors import explain, report
-from frcore.errors import UserError, unknown_name
+from frcore.config_errors import ConfigError, explain, report
+from frcore.recipe_files import extend, merge, nest, read_recipe
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 Split = Literal["train", "val", "test"]
@@ -31,11 +30,7 @@ Switch = Annotated[bool, Strict()]  # no "yes", no 1
 
 DEFAULTS_VERSION = 1  # raise it when a default below changes: hashes count what differs from them
 
-_FILE_ENDINGS = (".yaml", ".yml")
-
-
-class ConfigError(UserError):
-    """A configuration with mistakes; the text lists all of them."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class _Config(BaseModel):
@@ -44,6 +39,14 @@ class _Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and wanted in (int, float, int | None):
+            raise ValueError(f"must be a number, not {value}")
+        return value
 
 
 class TransformConfig(_Config):
@@ -169,15 +172,22 @@ class TrainConfig(_Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone; the head is always fp32
     select: Literal["last", "val_best", "test_best"] = "last"  # test_best: only to reproduce papers
     eval_every: int = Field(1, ge=1)  # epochs
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = "auto"  # auto, cpu, cuda or cuda:<number>
     threads: int | None = Field(None, ge=1)  # CPU threads; None: torch's choice
     deterministic: Switch = False  # bit-equal resume on CUDA; the CPU always is
+
+    @field_validator("device")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError(f"must be auto, cpu, cuda or cuda:<number>, not {value!r:.40}")
+        return value
 
 
 class RunConfig(_Config):
     """Everything that decides a run. `load_recipe` makes one; `.hash` names its content."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    name: str  # also the run's directory
     description: str = ""
     benchmark: str
     seed: int = Field(0, ge=0, lt=2**31)
@@ -186,6 +196,16 @@ class RunConfig(_Config):
     head: HeadConfig | None = None
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                "must be 1 to 100 letters, digits, '_', '.' or '-', the first a letter or digit, "
+                f"not {value!r:.120}"
+            )
+        return value
 
     @property
     def hash(self) -> str:
@@ -207,11 +227,6 @@ class RunConfig(_Config):
         return self.model.backbone + ("+fr" if self.head else "")
 
 
-def list_recipes() -> dict[str, str]:
-    """Name -> one-line description of every recipe that comes with frcore."""
-    return {name: _read_recipe(name).get("description", "") for name in _shipped()}
-
-
 def load_recipe(
     recipe: "str | Path | Mapping[str, Any] | RunConfig", overrides: Mapping[str, Any] | None = None
 ) -> RunConfig:
@@ -228,12 +243,12 @@ def load_recipe(
     if isinstance(recipe, RunConfig):
         fields = recipe.model_dump(mode="python")
     elif isinstance(recipe, Mapping):
-        fields = _extend(recipe, Path(), ())
+        fields = extend(recipe, Path(), ())
     else:
-        fields = _read_recipe(recipe)
+        fields = read_recipe(recipe)
     mistakes = _values_of_no_head(fields, overrides or {})
     try:
-        config = RunConfig.model_validate(_merge(fields, _nest(overrides or {})))
+        config = RunConfig.model_validate(merge(fields, nest(overrides or {})))
     except ValidationError as error:
         mistakes += explain(error, RunConfig)
     if mistakes:
@@ -252,67 +267,3 @@ def _values_of_no_head(fields: Mapping[str, Any], overrides: Mapping[str, Any]) 
         for key in overrides
         if str(key).startswith("head.")
     ]
-
-
-def _read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe over those of the recipes that it extends."""
-    text, seen = _recipe_text(recipe), (*seen, str(recipe))
-    if str(recipe) in seen[:-1]:
-        raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join(seen)}.")
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{recipe} is not plain YAML: {error}") from None
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{recipe} must hold a mapping of keys, not {type(fields).__name__}.")
-    fields.setdefault("name", Path(recipe).stem)
-    return _extend(fields, Path(recipe).parent, seen)
-
-
-def _extend(fields: Mapping[str, Any], folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
-    """`fields` over those of the recipe that they extend; a file's path counts from `folder`."""
-    own = {key: value for key, value in fields.items() if key != "extends"}
-    base = fields.get("extends")
-    if not base:
-        return own
-    is_file = str(base).endswith(_FILE_ENDINGS)
-    return _merge(_read_recipe((folder / base).resolve() if is_file else base, seen), own)
-
-
-def _recipe_text(recipe: str | Path) -> str:
-    if str(recipe).endswith(_FILE_ENDINGS):
-        path = Path(recipe)
-        if not path.is_file():
-            raise ConfigError(f"No configuration file at '{path}'.")
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read as text: {error}.") from None
-    names = _shipped()
-    if recipe not in names:
-        raise unknown_name("recipe", recipe, names)
-    return resources.files("frcore.recipes").joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
-
-
-def _shipped() -> list[str]:
-    files = resources.files("frcore.recipes").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"optim.lr": 1}` as `{"optim": {"lr": 1}}`; nested mappings pass through."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        value = _nest(value) if isinstance(value, Mapping) else value
-        for part in reversed(str(key).split(".")):
-            value = {part: value}
-        nested = _merge(nested, value)
-    return nested
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged

@@ -1,10 +1,18 @@
 """What is wrong with a configuration, in words: all mistakes, their keys and the nearest right."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator
 
 from pydantic import BaseModel, ValidationError
+
+from frcore.errors import UserError
+
+
+class ConfigError(UserError):
+    """A configuration with mistakes; the text lists all of them."""
+
 
 _SYNONYMS = {  # what other toolkits and the paper call a key, for "did you mean"
     "learning_rate": "optim.lr",
@@ -53,6 +61,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
             shown = reprlib.repr(item["input"])  # short, whatever was given
             given = "" if item["type"] == "value_error" else f", not {shown}"
             said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            said = re.sub(r"a valid dictionary or instance of \w+", "a mapping of keys", said)
             lines.append(f"{key}: {said}{given}.")
     return lines
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from frcore import __version__
 from frcore.backbones import Backbone, create_backbone
-from frcore.config import ConfigError, RunConfig
-from frcore.config_errors import report
+from frcore.config import RunConfig
+from frcore.config_errors import ConfigError, report
 from frcore.data.benchmarks import Benchmark
 from frcore.errors import UserError
 from frcore.fr_head import FRHead

@@ -49,7 +49,13 @@ def _likely_transposition(array: Any, names: list[str], expected: dict[str, int]
         for order in permutations(range(len(shape)))
         if _fits(tuple(shape[i] for i in order), names, expected)
     ]
-    # Axes without an expected size are interchangeable: the order that moves fewest axes is meant.
-    fits.sort(key=lambda order: sum(i != j for i, j in enumerate(order)))
+    # Axes without an expected size are interchangeable: few persons and few moves are meant.
+    persons = names.index("M") if "M" in names else None
+    fits.sort(
+        key=lambda order: (
+            0 if persons is None else shape[order[persons]],
+            sum(i != j for i, j in enumerate(order)),
+        )
+    )
     method = "permute" if hasattr(array, "permute") else "transpose"  # a tensor, else NumPy
     return f" It looks transposed: try .{method}{fits[0]}." if fits else ""

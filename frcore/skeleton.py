@@ -44,6 +44,9 @@ class Skeleton:
         self._check()
 
     def _check(self) -> None:
+        same = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
+        if same:
+            raise UserError(f"Skeleton '{self.name}' has several joints named {', '.join(same)}.")
         used = {j for pair in (*self.bones, *self.left_right) for j in pair}
         used |= {self.center, *(j for part in self.parts.values() for j in part)}
         outside = sorted(j for j in used if not 0 <= j < len(self.joints))

@@ -21,6 +21,7 @@ MAX_LINES = 350
 FRCORE_LAYERS = (
     ({"errors"},),
     ({"files", "process"}, {"shapes", "skeleton"}, {"config_errors"}),
+    ({"recipe_files"},),
     ({"config"}, {"recipes"}, {"predictions_file"}, {"ensembles"}),
     ({"predictions", "scores"}, {"data"}, {"backbones"}),
     ({"contrast"},),

@@ -57,6 +57,8 @@ def from_arrays(
     Raises:
         UserError: listing the first ten problems of all clips.
     """
+    if isinstance(class_names, str):
+        raise UserError(f"class_names is one text, '{class_names[:40]}'; give a list of names.")
     path = _store_path(name, Path(root) if root is not None else data_root())
     clips, labels = _as_list(clips), _as_list(labels)
     ids = None if sample_ids is None else _as_list(sample_ids)
@@ -179,7 +181,7 @@ def _count_persons(clip: Any) -> int:
 def _count_channels(clips: list[Any]) -> int:
     """C of most clips, so that the odd one out is what gets reported."""
     shapes = [np.shape(c) for c in clips if np.ndim(c) in (3, 4)]
-    for axis in (2, 0):  # the first of (C, T, V) clips, which are refused with a hint
+    for axis in (2, 0, -1):  # the others: (C, T, V) and (M, T, V, C), refused with a hint
         found = Counter(shape[axis] for shape in shapes)
         usual = [c for c, _ in found.most_common() if c in (2, 3)]
         if usual:

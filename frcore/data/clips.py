@@ -101,6 +101,11 @@ def tidy_clip(
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} has type {array.dtype}; expected numbers (float32).")
     sizes = {"V": benchmark.skeleton.num_joints, "C": benchmark.channels}
+    if array.ndim not in (3, 4):
+        raise UserError(
+            f"{name} has {array.ndim} axes {array.shape}; expected (T, V={sizes['V']}, "
+            f"C={sizes['C']}) or, with several persons, ({', '.join(record.axes.split())})."
+        )
     check_shape(array, "T V C" if array.ndim == 3 else record.axes, name=name, **sizes)
     if array.ndim == 4:
         array = array.transpose([record.axes.split().index(a) for a in STORED_AXES.split()])
@@ -134,7 +139,7 @@ def _mend(clip: TidyClip, name: str, allow_nonfinite: bool, repair: Repair | Non
         more = f" and {len(frames) - SHOWN} more" if len(frames) > SHOWN else ""
         raise UserError(
             f"{name} has NaN or Inf in frame(s) {', '.join(map(str, frames[:SHOWN]))}{more} "
-            "(0-based); mend the data, or choose repair (--repair) 'interpolate' or 'drop'."
+            "(0-based); mend the data, or choose repair='interpolate' or 'drop' (--repair)."
         )
 
 

@@ -5,14 +5,14 @@ from pydantic import ValidationError
 
 from frcore.config import (
     DEFAULTS_VERSION,
-    ConfigError,
     DataConfig,
     RunConfig,
     TrainConfig,
-    list_recipes,
     load_recipe,
 )
+from frcore.config_errors import ConfigError
 from frcore.errors import UserError
+from frcore.recipe_files import list_recipes
 
 BASE = {"name": "base", "benchmark": "synthetic"}
 # fmt: off
@@ -170,7 +170,7 @@ def test_all_mistakes_are_reported_at_once():
     assert lines[0] == "11 mistakes in configuration:"
     assert len(lines) == 12
     for expected in (
-        "  name: String should match pattern",
+        "  name: must be 1 to 100 letters, digits,",
         "  benchmark: required, but missing.",
         "  seed: Input should be greater than or equal to 0, not -1.",
         "  optim.lr: Input should be a finite number, not nan.",
@@ -180,7 +180,7 @@ def test_all_mistakes_are_reported_at_once():
         "  data.transform.scale: must be (low, high) with 0 < low <= high, not (2.0, 1.0).",
         "  head.level_weights: 2 levels need as many weights, not 4.",
         "  head.temperature: Input should be greater than 0, not 0.",
-        "  train.device: String should match pattern",
+        "  train.device: must be auto, cpu, cuda or cuda:<number>, not 'gpu'",
     ):
         assert any(line.startswith(expected) for line in lines), expected
 
@@ -229,10 +229,13 @@ def test_a_key_near_nothing_lists_what_there_is():
             {"optim.weight_decay": -1e-4},
             "optim.weight_decay: Input should be greater than or equal",
         ),
-        ({"optim": 3}, "optim: Input should be a valid dictionary"),
-        ({"head": 3}, "head: Input should be a valid dictionary"),
+        ({"optim": 3}, "optim: Input should be a mapping of keys, not 3"),
+        ({"head": 3}, "head: Input should be a mapping of keys, not 3"),
         ({"train.epochs": 0}, "train.epochs: Input should be greater than or equal to 1"),
         ({"train.epochs": 2.5}, "train.epochs: Input should be a valid integer"),
+        ({"train.epochs": True}, "train.epochs: must be a number, not True"),
+        ({"data.persons": True}, "data.persons: must be a number, not True"),
+        ({"optim.lr": False}, "optim.lr: must be a number, not False"),
         ({"train.precision": "fp16"}, "'auto', 'fp32' or 'bf16', not 'fp16'"),
         ({"data.transform.test_crop": 1.5}, "less than or equal to 1, not 1.5"),
         ({"data.transform.crop": [0, 1]}, "crop: must be (low, high) with 0 < low <= high <= 1,"),
@@ -280,6 +283,19 @@ def test_what_is_no_plain_mapping_is_refused_and_the_file_named(text, message, w
     path = write(bad=text)
     assert message in mistakes(path)
     assert str(path) in mistakes(path)
+
+
+def test_a_key_that_stands_twice_is_refused(write):
+    text = mistakes(write(bad="benchmark: synthetic\noptim:\n  lr: 0.1\n  lr: 0.2"))
+    assert "lr stands there twice" in text and "line 3" in text
+
+
+def test_a_run_s_own_configuration_and_any_file_name_are_recipes(write, tmp_path):
+    config = load_recipe("synthetic_tiny_frhead", {"seed": 3})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    assert load_recipe(tmp_path / "config.json") == config
+    path = write(**{"my recipe (2)": "extends: synthetic_tiny"})
+    assert load_recipe(path).name == "my_recipe_2_"
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

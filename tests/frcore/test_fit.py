@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import frcore
 from frcore.checkpoint import load_checkpoint, read_metadata
 from frcore.cli import app
-from frcore.config import ConfigError, load_recipe
+from frcore.config import load_recipe
+from frcore.config_errors import ConfigError
 from frcore.data import from_arrays
 from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
@@ -179,6 +180,12 @@ def test_mistakes_in_the_configuration_come_before_any_data(monkeypatch, tiny_co
         ({"model.backbone": "ctr-gcn"}, "Did you mean 'ctrgcn'"),
         ({"model.overrides": {"widht": 8}}, "widht"),
         ({"head.levels": [11], "head.level_weights": [1.0]}, "1 to 10"),
+        (
+            {"model.overrides": {"num_frames": 8, "in_channels": 2}},
+            "cannot set in_channels, num_fr",
+        ),
+        ({"data.persons": 2}, "data.persons: a clip of tiny has at most 1, not 2"),
+        ({"data.persons": 2, "model.backbone": "ctrgcnn"}, "2 mistakes"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_said_before_clips_are_read_and_leaves_nothing(
@@ -196,6 +203,29 @@ def test_a_split_that_is_missing_is_said_and_leaves_nothing(make_store, tiny_con
     with pytest.raises(UserError, match="needs a split 'val'"):
         frcore.fit(tiny_config, out=tmp_path / "run", **choice)
     assert not (tmp_path / "run").exists()  # the mended configuration trains there
+
+
+def test_a_finished_run_is_shown_by_its_callbacks(trained, tiny_config):
+    seen = []
+    watcher = SimpleNamespace(
+        on_start=lambda run: seen.append(("start", len(run.metrics))),
+        on_epoch=lambda run, row: seen.append("epoch"),
+        on_end=lambda run: seen.append(("end", run.state)),
+    )
+    frcore.fit(tiny_config, out=trained.path, live=watcher)
+    assert seen == [("start", 3), ("end", "finished")]
+
+
+def test_callbacks_are_told_of_an_end_by_error(tiny_config, tmp_path):
+    seen = []
+
+    def fail(run, row):
+        raise ValueError("mine")
+
+    watcher = SimpleNamespace(on_epoch=fail, on_end=lambda run: seen.append(run.state))
+    with pytest.raises(ValueError, match="mine"):
+        frcore.fit(tiny_config, out=tmp_path / "run", callbacks=[watcher], **ONE_EPOCH)
+    assert seen == ["running"]
 
 
 def test_a_warm_up_longer_than_training_is_said(tiny_config, tmp_path, caplog):

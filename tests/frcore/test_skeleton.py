@@ -148,3 +148,8 @@ def test_skeletons_are_found_by_name_or_passed_through():
     assert get_skeleton(SMALL) is SMALL
     with pytest.raises(UserError, match="Unknown skeleton 'coco'. Did you mean 'coco17'.*ucla20"):
         get_skeleton("coco")
+
+
+def test_joints_of_one_name_are_refused():
+    with pytest.raises(UserError, match="several joints named a"):
+        Skeleton("pair", ("a", "a"), ((1, 0),))

@@ -108,7 +108,7 @@ def test_unsafe_and_built_in_names_are_refused(tmp_path, name):
         ({"split": ["train"]}, "1 split"),
         ({"split": "train"}, "for each clip"),
         ({"split": ["train", "test", "train", "dev"]}, "'dev'; expected train, val, test"),
-        ({"labels": [0, 1, 2, -1], "class_names": "ab"}, "is 2; expected 0..1"),
+        ({"labels": [0, 1, 2, -1], "class_names": ["a", "b"]}, "is 2; expected 0..1"),
         ({"labels": [0, 1, 1.5, 0]}, "is 1.5; expected a whole number"),
         ({"labels": [0, 1, 10**9, 0]}, "largest label is 1000000000"),
         ({"ids": ["a", "b", "b", "c"]}, "'b' occurs more than once"),
@@ -116,6 +116,8 @@ def test_unsafe_and_built_in_names_are_refused(tmp_path, name):
         ({"skeleton": "coco"}, "Did you mean 'coco17'"),
         ({"clips": [], "labels": [], "split": []}, "no clips"),
         ({"num_frames": 0}, "num_frames"),
+        ({"class_names": "ab"}, "class_names is one text, 'ab'"),
+        ({"clips": [clip.reshape(len(clip), -1) for clip in CLIPS]}, r"has 2 axes .* \(T, V=4, C="),
     ],
 )
 def test_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
@@ -128,12 +130,15 @@ def test_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_pa
     clips = [clip.transpose(2, 0, 1) for clip in CLIPS]  # (C, T, V)
     with pytest.raises(UserError, match=r"'train/000000' has shape .* try .transpose\(1, 2, 0\)"):
         make(tmp_path, clips=clips)
+    clips = [clip[None] for clip in CLIPS]  # (M, T, V, C)
+    with pytest.raises(UserError, match=r"try .transpose\(1, 2, 3, 0\)"):
+        make(tmp_path, clips=clips)
 
 
 def test_problems_of_all_clips_come_at_once_in_the_users_axes(tmp_path):
     bad = [walk(3), walk(3, shape=(5, 2)), walk(3, shape=(2, 4)), walk(3, shape=(2, 4, 1))]
     with pytest.raises(UserError) as caught:
-        make(tmp_path, clips=bad, labels=[7, 0, 0, 0], class_names="ab")
+        make(tmp_path, clips=bad, labels=[7, 0, 0, 0], class_names=["a", "b"])
     text = str(caught.value)
     assert "4 problem(s)" in text and "'train/000000' is 7" in text
     assert "V=5 (expected 4)" in text and ".transpose(0, 2, 1)" in text
