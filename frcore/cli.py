@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,8 +196,12 @@ def train(
 
     from frcore.train import fit
 
+    begin = time.time()
     run = fit(config, out=out)
     _stop_if_interrupted(run)
+    mark = run.path / "state.json"
+    if mark.is_file() and mark.stat().st_mtime < begin:
+        typer.echo("Finished already; delete the directory to train again.")
     typer.echo(f"{run!r}\nNext: frcore predict {run.path}")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import frcore
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = sorted((ROOT / "results").glob("*.json"))
@@ -47,8 +49,15 @@ def test_readme_quotes_each_measured_accuracy(path: Path) -> None:
     assert unquoted(record, section) == []
 
 
-def test_the_quick_recipes_were_measured() -> None:
-    assert "nw_ucla_quick.json" in [path.name for path in FILES]
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_figures_are_those_of_the_recipes_as_they_are_shipped(path: Path) -> None:
+    for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+        changes = {"seed": run["seed"], "data.duplicates": run["duplicates"]}
+        assert frcore.load_recipe(run["recipe"], changes).hash == run["config_hash"], run["recipe"]
+
+
+def test_the_demo_and_the_quick_recipes_were_measured() -> None:
+    assert {path.name for path in FILES} >= {"demo.json", "nw_ucla_quick.json"}
 
 
 def test_a_figure_that_differs_is_found() -> None:

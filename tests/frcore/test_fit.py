@@ -269,3 +269,5 @@ def test_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
     assert read_metadata(tmp_path / "run" / "last.safetensors")["step"] == 1
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0 and "finished" in result.stdout
+    assert "Finished already" not in result.stdout
+    assert "Finished already; delete" in CliRunner().invoke(app, command).stdout
