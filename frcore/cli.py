@@ -234,6 +234,10 @@ def _stop_if_interrupted(run: "Run") -> None:
 def predict(
     source: Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="Directory or file.")],
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    store: Annotated[
+        str | None,
+        typer.Option("--data", help="Another store than the run's own: its name or folder."),
+    ] = None,
     space: Annotated[
         list[str] | None,
         typer.Option(help="Features to keep: backbone, fin.spatial, ... Repeats."),
@@ -247,9 +251,8 @@ def predict(
 
     from frcore.inference import predict as predict_split
 
-    predictions = predict_split(
-        source, split=split, spaces=tuple(space or ("backbone",)), device=device
-    )
+    spaces = tuple(space or ("backbone",))
+    predictions = predict_split(source, split=split, data=store, spaces=spaces, device=device)
     typer.echo(_accuracy(predictions))
     if out is not None:
         from frcore.predictions_file import write_csv

@@ -147,11 +147,13 @@ def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
     calls = module("frcore.inference", predict=made)
     result = run(
         *("predict", tmp_path, "--split", "val", "--space", "fin.spatial", "--space", "backbone"),
+        *("--data", "gestures"),
         *("--out", tmp_path / "p.npz"),
     )
     assert result.exit_code == 0, result.output
     assert calls[0][1] == (tmp_path,)
-    assert calls[0][2]["split"] == "val" and calls[0][2]["spaces"] == ("fin.spatial", "backbone")
+    assert calls[0][2]["split"] == "val" and calls[0][2]["data"] == "gestures"
+    assert calls[0][2]["spaces"] == ("fin.spatial", "backbone")
     assert "all 4 clips:    50.00%" in result.stdout
     assert "unseen 3 clips: 33.33%   (1 are copies of training clips)" in result.stdout
     assert Predictions.load(tmp_path / "p.npz").predicted.tolist() == [0, 0, 2, 0]
