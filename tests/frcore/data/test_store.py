@@ -1,3 +1,4 @@
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -237,7 +238,8 @@ def test_synthetic_is_made_on_first_use_and_by_one_of_several_processes(
         raise LockedError("in use")
 
     monkeypatch.setattr("frcore.data.catalog.prepare", made_by_another_process)
-    assert len(open_store("synthetic", root=tmp_path)) == 1
+    with caplog.at_level(logging.INFO):
+        assert len(open_store("synthetic", root=tmp_path)) == 1
     assert f"Making the embedded benchmark 'synthetic' in {tmp_path}" in caplog.text
     caplog.clear()
     assert len(open_store("synthetic", root=tmp_path)) == 1 and caplog.text == ""
