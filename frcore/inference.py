@@ -24,7 +24,7 @@ from frcore.config import RunConfig, Split, load_recipe
 from frcore.data.benchmarks import Benchmark
 from frcore.data.catalog import open_store
 from frcore.data.store import Store
-from frcore.device import choose_device, choose_precision
+from frcore.device import choose_device, choose_precision, torch_settings
 from frcore.errors import UserError, unknown_name
 from frcore.evaluation import BACKBONE_SPACE, forward_split, unusable_clips
 from frcore.predictions import Predictions
@@ -211,9 +211,10 @@ def _predict(
             f"'{store.protocol(data.protocol)}', val_subjects {list(data.val_subjects)})."
         )
     dtype = choose_precision(config.train.precision, device)
-    logits, features = forward_split(
-        model.to(device), pipeline, batch_size=batch_size, dtype=dtype, spaces=spaces
-    )
+    with torch_settings(device, config.train.threads, deterministic=False):
+        logits, features = forward_split(
+            model.to(device), pipeline, batch_size=batch_size, dtype=dtype, spaces=spaces
+        )
     finite = logits.isfinite().all(1)
     if not finite.all():
         raise UserError(f"{checkpoint.path}: {unusable_clips(pipeline, finite)}")
