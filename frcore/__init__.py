@@ -17,12 +17,14 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore import data, fr_head
     from frcore.backbones import create_backbone, list_backbones, register_backbone
     from frcore.config import RunConfig, load_recipe
+    from frcore.data.benchmarks import ensemble_weights
     from frcore.errors import UserError
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
     from frcore.recipe_files import list_recipes
     from frcore.recognizer import Recognizer
     from frcore.run import Run
+    from frcore.scores import read_scores
     from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
     from frcore.train import fit
 
@@ -42,6 +44,8 @@ _HOME = {  # public name -> the module that defines it
     "list_recipes": "frcore.recipe_files",
     "Run": "frcore.run",
     "Predictions": "frcore.predictions",
+    "read_scores": "frcore.scores",
+    "ensemble_weights": "frcore.data.benchmarks",
     "Skeleton": "frcore.skeleton",
     "NTU25": "frcore.skeleton",
     "UCLA20": "frcore.skeleton",
@@ -63,6 +67,8 @@ __all__ = [
     "list_recipes",
     "Run",
     "Predictions",
+    "read_scores",
+    "ensemble_weights",
     "Skeleton",
     "NTU25",
     "UCLA20",

@@ -1,4 +1,4 @@
-"""The weighted sum of several models' scores, clips matched by sample id and never by position."""
+"""Several models over the same clips, matched by sample id, never by position; weighted sums."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, Self
@@ -25,7 +25,12 @@ def weighted_sum(members: list[Member], weights: Sequence[float] | None) -> dict
     """The arguments of the `Predictions` whose logits are the members' weighted sum."""
     weights = _check_weights(weights, members)
     first = members[0]
-    aligned = [_align(first, member, n) for n, member in enumerate(members, start=1)]
+    aligned = []
+    for number, member in enumerate(members, start=1):
+        who = f"ensemble: member {number}"
+        if member.logits is None:
+            raise UserError(f"{who} has hard predictions only; a weighted sum needs logits.")
+        aligned.append(align(first, member, who))
     logits = sum(
         weight * member.logits.astype(np.float64)
         for weight, member in zip(weights, aligned, strict=True)
@@ -55,11 +60,13 @@ def _check_weights(weights: Sequence[float] | None, members: list[Member]) -> li
     return weights
 
 
-def _align(first: Member, member: Member, number: int) -> Member:
-    """The member in the first's order of clips; an error lists what does not fit."""
-    who = f"ensemble: member {number}"
-    if member.logits is None:
-        raise UserError(f"{who} has hard predictions only; a weighted sum needs logits.")
+def align(first: Member, member: Member, who: str) -> Member:
+    """The member in the first's order of clips.
+
+    Raises:
+        UserError: saying `who` it is and listing clips that are missing, foreign or labelled
+            otherwise.
+    """
     classes = len(member.class_names), len(first.class_names)
     if classes[0] != classes[1]:
         raise UserError(f"{who} has {classes[0]} classes, the first has {classes[1]}.")

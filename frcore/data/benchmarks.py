@@ -1,11 +1,11 @@
 """Benchmark records: the one place that knows a data set's skeleton, classes and protocols."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from frcore.errors import UserError
+from frcore.errors import UserError, unknown_name
 from frcore.skeleton import UCLA20, Skeleton, get_skeleton
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -126,8 +126,45 @@ def check_name(what: str, name: object) -> str:
     return name
 
 
+STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
+
+# Weights of the four streams' logits, from the ensemble script of the FR Head authors.
+_PUBLISHED_WEIGHTS = {
+    "nw_ucla": {"xview": (0.6, 0.6, 0.4, 0.4)},
+    "ntu60": {"xsub": (2.0, 2.0, 1.0, 1.0), "xview": (0.6, 0.6, 0.4, 0.4)},
+    "ntu120": {"xsub": (0.6, 0.75, 0.3, 0.15), "xset": (0.6, 0.75, 0.3, 0.15)},
+}
+
+
+def ensemble_weights(
+    benchmark: str, protocol: str | None = None, *, streams: Sequence[str] = STREAMS
+) -> tuple[float, ...]:
+    """The published weights for `Predictions.ensemble`, one a stream in the order of `streams`.
+
+    Args:
+        benchmark: "nw_ucla", "ntu60" or "ntu120".
+        protocol: needed where the weights depend on it (NTU 60).
+        streams: those that are summed; the others' weights are left out.
+
+    Raises:
+        UserError: no weights were published for it, or an unknown protocol or stream.
+    """
+    if benchmark not in _PUBLISHED_WEIGHTS:
+        raise unknown_name("benchmark with published weights", benchmark, _PUBLISHED_WEIGHTS)
+    by_protocol = _PUBLISHED_WEIGHTS[benchmark]
+    if protocol is None and len(set(by_protocol.values())) == 1:
+        protocol = next(iter(by_protocol))
+    if protocol not in by_protocol:
+        raise unknown_name(f"protocol of {benchmark}", protocol, by_protocol)
+    weights = dict(zip(STREAMS, by_protocol[protocol], strict=True))
+    for stream in streams:
+        if stream not in weights:
+            raise unknown_name("stream", stream, STREAMS)
+    return tuple(weights[stream] for stream in streams)
+
+
 # Wang et al., "Cross-view Action Modeling, Learning and Recognition", CVPR 2014. Actions a01..a06,
-# a08, a09, a11 and a12 in this order; weights are those of the FR Head authors' ensemble script.
+# a08, a09, a11 and a12 in this order.
 NW_UCLA = Benchmark(
     name="nw_ucla",
     skeleton=UCLA20,
@@ -146,6 +183,6 @@ NW_UCLA = Benchmark(
     num_persons=1,
     num_frames=52,
     protocols=("xview",),
-    ensemble_weights={"xview": (0.6, 0.6, 0.4, 0.4)},
+    ensemble_weights=_PUBLISHED_WEIGHTS["nw_ucla"],
     source="Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014), Kinect v1 skeletons",
 )

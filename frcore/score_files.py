@@ -1,0 +1,215 @@
+"""What score and label files of others hold, whatever their format: `scores` puts it together."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frcore.ensembles import first_ten
+from frcore.errors import UserError
+from frcore.pickles import read_pickle
+
+_IDS = ("sample_id", "sample_ids", "name", "names", "file_name", "frame_dir", "sample_name", "id")
+LABELS = ("label", "labels", "y", "y_test", "y_true", "true", "target", "targets")
+_SCORES = ("logits", "scores", "score", "y_pred", "predicted", "prediction", "predictions", "pred")
+
+
+@dataclass
+class Part:
+    """A column of a file: one value a clip, by id where the file has ids."""
+
+    values: np.ndarray  # (N, K) scores or (N,) classes
+    ids: list[str] | None
+    source: str
+
+
+def read_file(path: Path) -> Any:
+    """The content of a file: plain values, an array, a mapping of arrays or a table."""
+    suffix = path.suffix.lower()
+    if suffix in (".pkl", ".pickle"):
+        return read_pickle(path)
+    if suffix not in (".npz", ".npy", ".csv"):
+        raise UserError(f"{path}: expected a .pkl, .npz, .npy or .csv file.")
+    try:
+        if suffix == ".csv":
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if suffix == ".npy" else _OpenArrays(loaded)
+    except FileNotFoundError as error:
+        raise UserError(f"No file {path}.") from error
+    except Exception as error:  # pandas, zipfile and NumPy raise many kinds
+        raise UserError(f"Cannot read {path}: {error}") from error
+
+
+class _OpenArrays:
+    """The arrays of an npz, read one by one: `x_test` may be gigabytes that nobody needs."""
+
+    def __init__(self, loaded: Any) -> None:
+        self._loaded = loaded
+        self.names = list(loaded.files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        try:
+            return self._loaded[name]
+        except Exception as error:
+            raise UserError(f"Cannot read array '{name}': {error}") from error
+
+
+def scores_in(content: Any, path: Path, wanted: str | None) -> Part:
+    where = str(path)
+    if isinstance(content, pd.DataFrame):
+        return Part(_scores_of_table(content, path, wanted), _ids_of_table(content), where)
+    if isinstance(content, _OpenArrays):
+        name = _choose(content.names, wanted, path)
+        return Part(_numbers(content[name], f"{path}[{name!r}]"), _ids_of_arrays(content), where)
+    if isinstance(content, dict):
+        rows = [np.asarray(row) for row in content.values()]
+        ids, order = _keys(list(content), path)
+        return Part(_stack([rows[place] for place in order], path), ids, where)
+    if isinstance(content, list | tuple):
+        return Part(_stack([np.asarray(row) for row in content], path), None, where)
+    return Part(_numbers(content, where), None, where)
+
+
+def _keys(keys: list[Any], path: Path) -> tuple[list[str] | None, list[int]]:
+    """Ids of a dictionary's rows, or None for indices; and the order in which to take the rows."""
+    if all(isinstance(key, str) for key in keys):
+        return keys, list(range(len(keys)))
+    if not all(type(key) is int for key in keys):
+        raise UserError(f"{path}: expected sample names or indices as keys, got {keys[0]!r:.60}.")
+    place = {key: row for row, key in enumerate(keys)}
+    missing = [index for index in range(len(keys)) if index not in place]
+    if missing:
+        raise UserError(
+            f"{path}: {len(keys)} scores by index, but {len(missing)} of 0..{len(keys) - 1} are "
+            f"missing: {first_ten(missing)}."
+        )
+    return None, [place[index] for index in range(len(keys))]
+
+
+def _stack(rows: list[np.ndarray], path: Path) -> np.ndarray:
+    sizes = Counter(row.shape for row in rows)
+    if len(sizes) != 1 or next(iter(sizes)) == ():
+        shown = ", ".join(f"{count} of shape {shape}" for shape, count in sizes.most_common(3))
+        raise UserError(f"{path}: expected K scores for each clip; found {shown or 'no clips'}.")
+    return _numbers(np.stack(rows).reshape(len(rows), -1), str(path))
+
+
+def _numbers(values: np.ndarray, what: str) -> np.ndarray:
+    whole = values.dtype.kind in "iu"
+    if not (values.ndim == 2 and (whole or values.dtype.kind == "f")) and not (
+        values.ndim == 1 and whole
+    ):
+        raise UserError(
+            f"{what}: expected (N, K) scores or (N,) predicted classes, got {values.dtype} "
+            f"{values.shape}."
+        )
+    return values
+
+
+def _choose(names: list[str], wanted: str | None, path: Path) -> str:
+    """The array with the scores."""
+    if wanted is not None:
+        if wanted not in names:
+            raise UserError(f"{path} has no '{wanted}'. It holds: {', '.join(names)}.")
+        return wanted
+    usual = [name for name in _SCORES if name in names]
+    others = [name for name in names if name not in (*_IDS, *LABELS)]
+    if usual or len(others) == 1:
+        return usual[0] if usual else others[0]
+    raise UserError(
+        f"{path}: which array holds the scores? Pass scores= with one of: "
+        f"{', '.join(others) or 'none is left'}."
+    )
+
+
+def _scores_of_table(table: pd.DataFrame, path: Path, wanted: str | None) -> np.ndarray:
+    """A column of classes, or a column of scores a class: `score_0`, `logit 0`, or just `0`."""
+    if wanted is None:
+        bare = table.columns.str.extract(r"^(?:logit|score|prob|class)?[ _]?(\d+)$")[0]
+        numbered = {int(k): place for place, k in enumerate(bare) if isinstance(k, str)}
+        if len(numbered) > 1:
+            missing = [k for k in range(len(numbered)) if k not in numbered]
+            if missing:
+                raise UserError(f"{path}: score columns of classes {first_ten(missing)} missing.")
+            places = [numbered[k] for k in range(len(numbered))]
+            return _floats_of(table.iloc[:, places], path)
+    return _whole_of(table, _choose(list(table.columns), wanted, path), path)
+
+
+def _floats_of(table: pd.DataFrame, path: Path) -> np.ndarray:
+    try:
+        return table.to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise UserError(f"{path}: a score is not a number ({error}).") from error
+
+
+def _whole_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
+    try:
+        return table[column].to_numpy().astype(np.int64)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path}: column '{column}' must hold classes 0..K-1 ({error}).") from error
+
+
+def _ids_of_table(table: pd.DataFrame) -> list[str] | None:
+    column = next((name for name in _IDS if name in table.columns), None)
+    if column is None:
+        return None
+    # frcore writes a ' before text that a spreadsheet would run
+    return table[column].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True).tolist()
+
+
+def _ids_of_arrays(arrays: _OpenArrays) -> list[str] | None:
+    column = next((name for name in _IDS if name in arrays.names), None)
+    return None if column is None else [str(name) for name in arrays[column].tolist()]
+
+
+def labels_in(content: Any, path: Path) -> Part | None:
+    """True classes in a file, counted from 0; None where it has none."""
+    where = str(path)
+    if isinstance(content, pd.DataFrame):
+        column = next((name for name in LABELS if name in content.columns), None)
+        if column is None:
+            return None
+        return Part(_whole_of(content, column, path), _ids_of_table(content), where)
+    if isinstance(content, _OpenArrays):
+        column = next((name for name in LABELS if name in content.names), None)
+        if column is None:
+            return None
+        values = classes_of(content[column], f"{path}[{column!r}]")
+        return Part(values, _ids_of_arrays(content), where)
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        return _label_records(content, path)
+    if isinstance(content, list | tuple) and len(content) == 2 and _are_names(content[0]):
+        return Part(classes_of(np.asarray(content[1]), where), [str(n) for n in content[0]], where)
+    if isinstance(content, np.ndarray) and content.ndim == 1:
+        return Part(classes_of(content, where), None, where)
+    return None
+
+
+def _label_records(records: list[dict[str, Any]], path: Path) -> Part:
+    """A list of `{file_name, label}`, labels from 1 (NW-UCLA's `val_label.pkl`)."""
+    wrong = [row for row in records if not isinstance(row.get("file_name"), str)]
+    wrong += [row for row in records if type(row.get("label")) is not int or row["label"] < 1]
+    if wrong:
+        raise UserError(f"{path}: expected file_name and label (from 1), got {wrong[0]!r:.120}.")
+    values = np.array([row["label"] - 1 for row in records])
+    return Part(values, [row["file_name"] for row in records], str(path))
+
+
+def _are_names(values: Any) -> bool:
+    return len(np.shape(values)) == 1 and all(isinstance(name, str) for name in list(values))
+
+
+def classes_of(values: np.ndarray, what: str) -> np.ndarray:
+    """(N,) classes, also from one-hot rows (N, K)."""
+    if values.ndim == 2 and values.dtype.kind in "biuf":
+        if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+            raise UserError(f"{what}: expected classes or one-hot rows.")
+        return values.argmax(axis=1)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise UserError(f"{what}: expected (N,) classes, got {values.dtype} {values.shape}.")
+    return values.astype(np.int64)

@@ -1,0 +1,173 @@
+"""Pickles of others: data come out as they are, everything else is refused by name."""
+
+import collections
+import contextlib
+import os
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frcore.errors import UserError
+from frcore.pickles import read_pickle
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+def read(tmp_path: Path, data: bytes) -> Any:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(data)
+    return read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1, "b": [1.5, None, True, "text"], "c": (b"bytes", -(2**70))},
+        [{"file_name": "a01_s01_e00_v01", "length": 21, "label": 5}],
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+        np.array(["S001", "S002"]),
+        np.array([True, False]),
+        np.zeros((0, 3)),
+        {np.int64(3): np.float32([0.25, -1])},
+        collections.OrderedDict([("b", 1), ("a", 2)]),
+    ],
+    ids=str,
+)
+def test_data_come_out_as_they_went_in(tmp_path: Path, protocol: int, value: Any) -> None:
+    assert_same(read(tmp_path, pickle.dumps(value, protocol)), value)
+
+
+def assert_same(found: Any, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        assert found.dtype == value.dtype
+        np.testing.assert_array_equal(found, value)
+    elif isinstance(value, dict):
+        assert list(found) == list(value)
+        for key in value:
+            assert_same(found[key], value[key])
+    else:
+        assert found == value
+
+
+def test_python_2_wrote_bytes_as_text(tmp_path: Path) -> None:
+    # What Python 2 and NumPy 1 made of np.array([1.0], dtype="<f4"), protocol 2.
+    old = (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85"
+        b"U\x01b\x87Rq\x03(K\x01K\x01\x85cnumpy\ndtype\nq\x04U\x02f4K\x00K\x01\x87R(K\x03U\x01<"
+        b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x04\x00\x00\x80?tb."
+    )
+    np.testing.assert_array_equal(read(tmp_path, old), np.float32([1]))
+
+
+class Reduce:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (os.system, f"{os.system.__module__}.system"),
+        (eval, "eval"),
+        (getattr, "getattr"),
+        (np.load, "numpy"),
+        (np.array, "array"),
+        (pickle.loads, "loads"),
+    ],
+)
+def test_a_call_is_refused_by_name_and_not_made(
+    tmp_path: Path, protocol: int, function: Any, named: str
+) -> None:
+    witness = tmp_path / "executed"
+    arguments = (f"touch {witness}",) if function is os.system else ("0",)
+    with pytest.raises(UserError, match=named) as caught:
+        read(tmp_path, pickle.dumps({"x": Reduce(function, *arguments)}, protocol))
+    assert "nothing was executed" in str(caught.value)
+    assert "file.pkl" in str(caught.value)
+    assert not witness.exists()
+
+
+GLOBAL = b"cnumpy.core.multiarray\n_reconstruct\n"
+HOSTILE = {
+    "sets an attribute of a builder": GLOBAL + b"(N}S'x'\nI1\nstb.",
+    "gives a builder a dictionary": GLOBAL + b"}S'x'\nI1\nsb.",
+    "returns a builder": GLOBAL + b".",
+    "makes an instance": b"\x80\x02" + GLOBAL + b")\x81.",
+    "old instance": b"(inumpy.core.multiarray\n_reconstruct\n.",
+    "persistent id": b"Pfile\n.",
+    "extension": b"\x80\x02\x82\x01.",
+    "huge memo number": b"\x80\x02Nr\xff\xff\xff\x7f.",
+    "huge bytes": b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\x00\x00.",
+    "calls ndarray": b"cnumpy\nndarray\n(I10\ntR.",
+    "an array of objects": b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.",
+    "a dtype for itself": b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR.",
+    "an array without content": GLOBAL + b"(cnumpy\nndarray\n(I0\ntS'b'\ntR.",
+    "a scalar of the wrong size": b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'f4'\nI0\nI1"
+    b"\ntRS'ab'\ntR.",
+    "another encoding": b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.",
+    "a dictionary of itself": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+    "nothing": b"",
+    "cut": pickle.dumps([1.0] * 100)[:-20],
+    "no pickle": b"sample_id,label\n",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_and_damaged_files_are_errors_of_the_user(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UserError, match=r"file\.pkl"):
+        read(tmp_path, data)
+
+
+def test_an_array_that_declares_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    good = pickle.dumps(np.zeros(10, "f4"), 2)
+    assert good.count(b"K\x0a") == 1  # the length, as BININT1
+    with pytest.raises(UserError, match="bytes do not make"):
+        read(tmp_path, good.replace(b"K\x0a", b"K\xfa"))
+
+
+def test_what_a_list_repeats_is_converted_once(tmp_path: Path) -> None:
+    row: list[Any] = [0]
+    for _ in range(6):
+        row = [row] * 200  # 200 ** 6 elements when written out
+    found = read(tmp_path, pickle.dumps(row))
+    assert found[0] is found[199]
+
+
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 255))
+def test_changed_bytes_give_data_or_an_error_of_the_user(
+    tmp_path_factory: pytest.TempPathFactory, tail: bytes, place: int, byte: int
+) -> None:
+    data = bytearray(pickle.dumps({"a": np.arange(3.0), "b": ["x", 1]}, 2) + tail)
+    data[place % len(data)] = byte
+    with contextlib.suppress(UserError):
+        read(tmp_path_factory.mktemp("fuzz"), bytes(data))
+
+
+def test_the_published_files_need_no_more_than_the_table(reference: Path) -> None:
+    for name in ("joint/epoch1_test_score.pkl", "bone/epoch1_test_score.pkl", "val_label.pkl"):
+        path = reference / "data" / "scores" / "nw_ucla" / name
+        named = {
+            argument for opcode, argument, _ in pickletools.genops(path.read_bytes())
+            if opcode.name == "GLOBAL"
+        }  # fmt: skip
+        assert named <= {
+            "numpy dtype",
+            "numpy ndarray",
+            "numpy.core.multiarray scalar",
+            "numpy.core.multiarray _reconstruct",
+        }
+        assert len(read_pickle(path)) == 464
