@@ -8,42 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from frcore.commands import INTERRUPTED, make_app, show, table_of
 from frcore.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from frcore.predictions import Predictions
     from frcore.run import Run
 
 _PREPARE = {"nw_ucla": "frcore.data.ucla", "synthetic": "frcore.data.synthetic"}
-_MISTAKE, _INTERRUPTED = 2, 130  # exit codes; 143 (SIGTERM) is raised by frcore.train itself
 
-
-class _Commands(TyperGroup):
-    """Shows a user's mistake as one message, without a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            if ctx.params.get("debug"):
-                raise
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(_MISTAKE) from None
-        except KeyboardInterrupt:
-            typer.echo("Interrupted. The same command starts it again.", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
-
-
-app = typer.Typer(
-    cls=_Commands,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # a defect keeps its plain traceback
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = make_app()
 data = typer.Typer(no_args_is_help=True, help="Prepare, fetch, check and list benchmarks.")
 app.add_typer(data, name="data")
 
@@ -149,7 +124,7 @@ def list_stores() -> None:
         (name, *_state(root / name, name), str(root / name))
         for name in [*known, *sorted(stores - set(known))]
     ]
-    _show(_table(rows, "benchmark", "state", "clips", "path"))
+    show(table_of(rows, "benchmark", "state", "clips", "path"))
 
 
 def _state(path: Path, name: str) -> tuple[str, str]:
@@ -171,7 +146,7 @@ def recipes() -> None:
     """List the recipes that come with frcore."""
     from frcore.recipe_files import list_recipes
 
-    _show(_table(list(list_recipes().items()), "recipe", "what it trains"))
+    show(table_of(list(list_recipes().items()), "recipe", "what it trains"))
 
 
 @app.command()
@@ -229,7 +204,7 @@ def _parse(changes: list[str]) -> dict[str, Any]:
 def _stop_if_interrupted(run: "Run") -> None:
     if run.state != "finished":
         typer.echo(f"Interrupted: {run!r}\nThe same command goes on from there.", err=True)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -289,26 +264,5 @@ def demo(
         typer.echo(f"{recipe}: {what}")
         runs.append(run)
     comparison = steps.compare(*runs)
-    _show(_table(comparison.rows, "on the test clips", "without", "with FR Head", "difference"))
+    show(table_of(comparison.rows, "on the test clips", "without", "with FR Head", "difference"))
     typer.echo(f"{comparison.verdict}\n\n{steps.next_steps(runs)}")
-
-
-# ---- tables --------------------------------------------------------------------------------------
-
-
-def _table(rows: list[tuple[str, ...]], *columns: str) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns)
-    for column in table.columns:
-        column.overflow = "fold"
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: names are never read as markup
-    return table
-
-
-def _show(table: "Table") -> None:
-    from rich.console import Console
-
-    Console().print(table)

@@ -3,8 +3,6 @@
 NumPy and pandas only. Everything is keyed by sample id, checked at birth and read-only after.
 """
 
-import html
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -15,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from frcore import ensembles, predictions_file
+from frcore.display import facts_html, percent, plain, short
 from frcore.ensembles import first_ten
 from frcore.errors import UserError
-
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -156,18 +153,21 @@ class Predictions:
             top: 1 for plain accuracy; more needs logits. Ties go to the lower class index.
             unseen_only: leave out copies of training clips (`copies`).
         """
-        if top < 1:
-            raise UserError(f"top: expected 1 or more, got {top}.")
-        hit = self.correct if top == 1 else self._rank_of_label() < top
+        hit = self.hits(top)
         hit = hit[~self.copies] if unseen_only else hit
         return float(hit.mean()) if hit.size else float("nan")
 
-    def _rank_of_label(self) -> np.ndarray:
+    def hits(self, top: int = 1) -> np.ndarray:
+        """(N,) bool: the label is among the `top` best classes (see `accuracy`)."""
+        if top < 1:
+            raise UserError(f"top: expected 1 or more, got {top}.")
+        if top == 1:
+            return self.correct
         if self.logits is None:
             raise UserError("top-k accuracy needs logits; these are hard predictions. Use top=1.")
         own = np.take_along_axis(self.logits, self.labels[:, None], axis=1)  # (N, 1)
         ahead = np.arange(self.num_classes) < self.labels[:, None]
-        return ((self.logits > own) | ((self.logits == own) & ahead)).sum(axis=1)
+        return ((self.logits > own) | ((self.logits == own) & ahead)).sum(axis=1) < top
 
     def frame(self) -> pd.DataFrame:
         """One row a clip; `confidence` and `p_true` are NaN where there are no logits."""
@@ -265,17 +265,17 @@ class Predictions:
         facts += [str(self.metadata["model"])] if self.metadata.get("model") else []
         facts += [f"{len(self)} clips", f"{self.num_classes} classes", f"top1={self._top1()}"]
         facts += ["selected on test"] if self.metadata.get("select") == "test_best" else []
-        return f"Predictions({_UNSAFE.sub('?', ', '.join(facts))})"
+        return f"Predictions({plain(', '.join(facts))})"
 
     def _repr_html_(self) -> str:
-        rows = {
+        facts = {
             "predictions": self._name() or "unnamed",
             "model": self.metadata.get("model", ""),
             "clips": f"{len(self):,}",
-            "classes": f"{self.num_classes}: {', '.join(map(_short, self.class_names[:4]))}"
+            "classes": f"{self.num_classes}: {', '.join(map(short, self.class_names[:4]))}"
             + (", ..." if self.num_classes > 4 else ""),
             "top-1": self._top1(),
-            "top-5": "" if self.logits is None else _percent(self.accuracy(5)),
+            "top-5": "" if self.logits is None else percent(self.accuracy(5)),
             "copies of training clips": f"{self.copies.sum():,}" if self.copies.any() else "",
             "scores": "hard predictions only" if self.logits is None else "",
             "features": ", ".join(self.features),
@@ -283,31 +283,15 @@ class Predictions:
             if self.metadata.get("select") == "test_best"
             else "",
         }
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{name}</th>"
-            f"<td style='text-align:left'><bdi>{html.escape(_short(value, 160))}</bdi></td></tr>"
-            for name, value in rows.items()
-            if value != ""
-        )
-        return f"<table>{cells}</table>"
+        return facts_html(facts)
 
     def _name(self) -> str:
         parts = (self.metadata.get("benchmark"), self.metadata.get("split"))
         return "/".join(str(part) for part in parts if part)
 
     def _top1(self) -> str:
-        unseen = f" (unseen {_percent(self.accuracy(unseen_only=True))})"
-        return _percent(self.accuracy()) + (unseen if self.copies.any() else "")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
-
-
-def _short(value: object, width: int = 40) -> str:
-    """Text for display: control and bidirectional characters made visible, cut to `width`."""
-    text = _UNSAFE.sub("?", str(value))
-    return text if len(text) <= width else text[: width - 1] + "\u2026"
+        unseen = f" (unseen {percent(self.accuracy(unseen_only=True))})"
+        return percent(self.accuracy()) + (unseen if self.copies.any() else "")
 
 
 def _check_ids(sample_ids: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ config.json  environment.json  metrics.csv  history.npz  calibration.npz  state.
 last.safetensors  previous.safetensors  best.safetensors  (and a .sha256 beside each)
 """
 
-import html
 import io
 import logging
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.checkpoint import BEST, LAST, PREVIOUS
+from frcore.display import facts_html
 from frcore.errors import UserError, unknown_name
 from frcore.files import load_npz, read_json, whole_lines
 from frcore.process import lock_is_live
@@ -126,12 +126,7 @@ class Run:
         return f"Run('{self.path}', {', '.join(v for v in facts.values() if v)})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>"
-            for k, v in {"run": str(self.path), **self._facts()}.items()
-            if v
-        )
-        return f"<table>{rows}</table>"
+        return facts_html({"run": self.path, **self._facts()})
 
     def _facts(self) -> dict[str, str]:
         config, metrics = self.config, self.metrics

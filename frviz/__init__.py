@@ -3,6 +3,8 @@
     import frcore, frviz
 
     run = frcore.fit("synthetic_tiny_frhead", live=frviz.live())  # curves while it trains
+    frviz.confusion(run)                                          # tables are DataFrames
+    frviz.compare("runs/synthetic_tiny", run)                     # did it help, where, by chance?
 
 Works from tables and arrays; needs no torch.
 """
@@ -12,12 +14,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frviz import figures
+    from frviz.comparison import Comparison, compare
     from frviz.live_view import live
+    from frviz.tables.clusters import class_clusters, collapse
+    from frviz.tables.confusion import confusion, per_class, top_confusions, top_k_accuracy
+    from frviz.tables.groups import ambiguous_groups, choose_anchors, difficulty_levels
 
 _SUBMODULES = ("figures",)
-_HOME = {"live": "frviz.live_view"}  # public name -> the module that defines it
+_HOME = {  # public name -> the module that defines it
+    "compare": "frviz.comparison",
+    "Comparison": "frviz.comparison",
+    "confusion": "frviz.tables.confusion",
+    "per_class": "frviz.tables.confusion",
+    "top_confusions": "frviz.tables.confusion",
+    "top_k_accuracy": "frviz.tables.confusion",
+    "ambiguous_groups": "frviz.tables.groups",
+    "choose_anchors": "frviz.tables.groups",
+    "difficulty_levels": "frviz.tables.groups",
+    "class_clusters": "frviz.tables.clusters",
+    "collapse": "frviz.tables.clusters",
+    "live": "frviz.live_view",
+}
 
-__all__ = ["figures", "live"]
+__all__ = [
+    "compare",
+    "Comparison",
+    "confusion",
+    "per_class",
+    "top_confusions",
+    "top_k_accuracy",
+    "ambiguous_groups",
+    "choose_anchors",
+    "difficulty_levels",
+    "class_clusters",
+    "collapse",
+    "live",
+    "figures",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frviz.figures.charts import bars, curves, heatmaps
     from frviz.figures.clips import clip_lengths, clip_strip
+    from frviz.figures.comparison import class_slopes, differences
+    from frviz.figures.matrices import confusion, confusion_difference
     from frviz.figures.training import training_curves
 
 _HOME = {  # public name -> the module that defines it
@@ -14,10 +16,25 @@ _HOME = {  # public name -> the module that defines it
     "heatmaps": "frviz.figures.charts",
     "clip_lengths": "frviz.figures.clips",
     "clip_strip": "frviz.figures.clips",
+    "confusion": "frviz.figures.matrices",
+    "confusion_difference": "frviz.figures.matrices",
+    "class_slopes": "frviz.figures.comparison",
+    "differences": "frviz.figures.comparison",
     "training_curves": "frviz.figures.training",
 }
 
-__all__ = ["bars", "clip_lengths", "clip_strip", "curves", "heatmaps", "training_curves"]
+__all__ = [
+    "bars",
+    "class_slopes",
+    "clip_lengths",
+    "clip_strip",
+    "confusion",
+    "confusion_difference",
+    "curves",
+    "differences",
+    "heatmaps",
+    "training_curves",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -39,7 +39,7 @@ def test_a_run_introduces_itself_in_one_line_and_a_small_table(tmp_path):
     run = make_run(tmp_path / "x", rows=rows)
     text = f"Run('{tmp_path / 'x'}', ctrgcn_tiny+fr, interrupted, epoch 40/40, test 81.2 %)"
     assert repr(run) == text
-    assert "<td>ctrgcn_tiny+fr</td>" in run._repr_html_()
+    assert ">ctrgcn_tiny+fr</" in run._repr_html_()
     best = CONFIG | {"head": None, "train": {"epochs": 40, "select": "test_best"}}
     run = make_run(tmp_path / "y", best, rows)
     assert repr(run).endswith("ctrgcn_tiny, interrupted, epoch 40/40, test 90.0 % (test_best))")

@@ -1,0 +1,59 @@
+"""What the commands `frcore` and `frviz` share: a user's mistake is one message, no traceback."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from frcore.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MISTAKE, INTERRUPTED = 2, 130  # exit codes; 143 (SIGTERM) is raised by frcore.train itself
+
+
+class Commands(TyperGroup):
+    """Shows a user's mistake as one message, without a traceback; `--debug` shows it whole."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(MISTAKE) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. The same command starts it again.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def make_app() -> typer.Typer:
+    """An empty command line."""
+    return typer.Typer(
+        cls=Commands,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # a defect keeps its plain traceback
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def table_of(rows: list[tuple[str, ...]], *columns: str) -> "Table":
+    """A table for the terminal; names are never read as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def show(table: "Table") -> None:
+    """Prints a table."""
+    from rich.console import Console
+
+    Console().print(table)

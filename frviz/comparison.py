@@ -1,0 +1,290 @@
+"""`frviz.compare`: did a change help, where, and is it more than chance?"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from frcore.display import plain
+from frcore.errors import UserError
+from frcore.predictions import Predictions
+from frcore.run import Run
+from frviz.sources import Source, members_of
+from frviz.tables import comparison as tables
+from frviz.tables.clusters import class_clusters
+from frviz.tables.paired import Paired
+from frviz.tables.shown import as_text, summary_html
+from frviz.tables.verdict import in_words
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SHOWN_CLIPS = 200  # rows of the report's tables of fixed and broken clips
+FACTS = ("model", "benchmark", "protocol", "stream", "split", "run", "seed", "epoch", "select",
+         "duplicates", "checkpoint", "source")  # fmt: skip
+
+
+def compare(
+    a: Source | Sequence[Source],
+    b: Source | Sequence[Source],
+    *,
+    names: tuple[str, str] | None = None,
+    reference: Source | Sequence[Source] | None = None,
+    seed: int = 0,
+) -> "Comparison":
+    """Compares two models over the same test clips.
+
+    Args:
+        a: the baseline: a run, its directory, a checkpoint, predictions or their file; or a list of
+            runs that differ in their seed.
+        b: what changed, likewise.
+        names: how the two are called; by default what tells their runs apart.
+        reference: whose confusions make groups and levels; A by default. By its validation
+            predictions where it is a run that has them, else by cross-fitting over two halves of
+            the test clips.
+        seed: of intervals and halves.
+
+    Raises:
+        UserError: a source that cannot be read, or clips that are not the same; listed.
+
+    Example:
+        >>> frviz.compare("runs/base", "runs/fr").report("comparison.html")
+    """
+    runs_a, runs_b = members_of(a), members_of(b)
+    paired = Paired.of(runs_a, runs_b)
+    judge, how = _reference(a if reference is None else reference, runs_a, reference is None)
+    return Comparison(paired, _names(paired, names), tuple(judge), how, seed)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Two models over the same clips. Tables are made when they are first asked for.
+
+    Attributes:
+        paired: both models, clip by clip.
+        names: of A and B.
+        reference: whose confusions make groups and levels.
+        reference_note: how, in words.
+        seed: of intervals and halves.
+    """
+
+    paired: Paired
+    names: tuple[str, str]
+    reference: tuple[Predictions, ...]
+    reference_note: str
+    seed: int
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Accuracy of both over all clips, top-1 first, with interval and test."""
+        return tables.summary(self.paired, seed=self.seed)
+
+    @cached_property
+    def per_class(self) -> pd.DataFrame:
+        """A row a class: recall of both, interval, exact McNemar, Holm's correction."""
+        return tables.class_changes(self.paired, seed=self.seed)
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """A row an ambiguous group (the paper's Figure 4), corrected for its choice."""
+        return tables.group_changes(self.paired, self.reference, seed=self.seed)
+
+    @cached_property
+    def levels(self) -> pd.DataFrame:
+        """Hard, medium and easy classes (Table 4), corrected for their choice."""
+        return tables.level_changes(self.paired, self.reference, seed=self.seed)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell of the confusion matrices: clips of A and B there, and a test."""
+        return tables.cell_changes(self.paired)
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """How often the two say the same."""
+        return tables.agreement(self.paired)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Exact McNemar test of each pair of runs."""
+        return tables.pairs_of_runs(self.paired)
+
+    @property
+    def fixed(self) -> pd.DataFrame:
+        """Clips that only B gets right, a row each."""
+        return self._changed[0]
+
+    @property
+    def broken(self) -> pd.DataFrame:
+        """Clips that only A gets right, a row each."""
+        return self._changed[1]
+
+    @cached_property
+    def _changed(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return tables.changed_clips(self.paired)
+
+    @property
+    def mcnemar_p(self) -> float | tuple[float, ...]:
+        """p of the exact McNemar test; one for each pair of runs where there are several."""
+        values = tuple(self.runs["p"].tolist())
+        return values[0] if self.paired.single else values
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % limits of the difference in accuracy (shares, B minus A)."""
+        row = self.summary.loc["top-1"]
+        return float(row["low"]), float(row["high"])
+
+    @property
+    def verdict(self) -> str:
+        """What came out, in plain words."""
+        return in_words(self.paired, self.names, self.summary, self.per_class)
+
+    def figures(self) -> "dict[str, go.Figure]":
+        """Plotly figures by name; the first three are those that a notebook shows."""
+        from frviz.figures.comparison import class_slopes, differences
+        from frviz.figures.matrices import confusion, confusion_difference
+
+        names, clusters = self.names, class_clusters(self.paired.a[0], resamples=0)
+        classes = self.per_class.index
+        subtitle = f"{self.reference_note}; 95 % intervals"
+        matrices = {
+            f"confusion_{side}": confusion(
+                tables.cells_of(self.cells, classes, side),
+                clusters=clusters,
+                title=f"{name} ({side.upper()})",
+            )
+            for side, name in zip("ab", names, strict=True)
+        }
+        return {
+            "groups": differences(self.groups, subtitle=subtitle, names=names),
+            "levels": differences(
+                self.levels,
+                title="Difficulty levels",
+                subtitle=subtitle,
+                names=names,
+                by_size=False,
+            ),
+            "classes": class_slopes(self.per_class, names=names),
+            "changes": confusion_difference(self.cells, classes, clusters=clusters, names=names),
+            **matrices,
+        }
+
+    def report(self, path: str | Path) -> Path:
+        """Writes all of it as one HTML file that needs no network; returns its path.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        from frviz.report import Section, write_page
+
+        by_name = {"groups": self.groups, "levels": self.levels,
+                   "classes": self.per_class.sort_values("p", kind="stable")}  # fmt: skip
+        headings = {
+            "groups": "Ambiguous groups",
+            "levels": "Difficulty levels",
+            "classes": "Classes",
+            "changes": "Confusions that changed",
+            "confusion_a": f"Confusions of {self.names[0]}",
+            "confusion_b": f"Confusions of {self.names[1]}",
+        }
+        sections = [
+            Section("How often they agree", table=self.agreement.round(4)),
+            Section("What was compared", table=self._facts()),
+        ]
+        sections += [
+            Section(headings[name], figure, by_name.get(name))
+            for name, figure in self.figures().items()
+        ]
+        for name, clips in (("fixed", self.fixed), ("broken", self.broken)):
+            first = f", the first {SHOWN_CLIPS}" if len(clips) > SHOWN_CLIPS else ""
+            sections.append(
+                Section(f"{len(clips):,} clips {name}{first}", table=clips.head(SHOWN_CLIPS))
+            )
+        over = "clips" if self.paired.single else "runs and clips"
+        return write_page(
+            Path(path),
+            title=f"{self.names[0]} and {self.names[1]}",
+            lead=self.verdict,
+            summary=self.summary,
+            sections=sections,
+            footer=f"Intervals: 95 %, bootstrap over {over}, seed {self.seed}. Groups and levels "
+            f"{self.reference_note}.",
+        )
+
+    def _facts(self) -> pd.DataFrame:
+        """What is known of each run, a column a run."""
+        columns = {}
+        for letter, runs in zip("AB", (self.paired.a, self.paired.b), strict=True):
+            for number, run in enumerate(runs, start=1):
+                name = f"model {letter}" + ("" if len(runs) == 1 else f", run {number}")
+                columns[name] = {fact: plain(run.metadata.get(fact, "")) for fact in FACTS}
+        table = pd.DataFrame(columns)
+        return table[(table != "").any(axis=1)]
+
+    def __repr__(self) -> str:
+        head = f"{self.names[0]} (A) and {self.names[1]} (B), {len(self.paired.labels):,} clips"
+        return plain(f"Comparison({head})") + f"\n{as_text(self.summary)}\n{plain(self.verdict)}"
+
+    def _repr_html_(self) -> str:
+        return self._html_head()
+
+    def _html_head(self) -> str:
+        names = " and ".join(
+            f"<b>{html.escape(plain(name))}</b> ({letter})"
+            for name, letter in zip(self.names, "AB", strict=True)
+        )
+        return (
+            f"<div><p>{names}, {len(self.paired.labels):,} clips</p>{summary_html(self.summary)}"
+            f"<p>{html.escape(plain(self.verdict))}</p></div>"
+        )
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display({"text/html": self._html_head(), "text/plain": repr(self)}, raw=True)
+        for figure in list(self.figures().values())[:3]:
+            display(figure)
+
+
+def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
+    if names is not None:
+        if isinstance(names, str) or len(names) != 2 or not all(map(str, names)):
+            raise UserError(f"names: expected two, such as ('baseline', 'FR Head'), got {names!r}.")
+        return str(names[0]), str(names[1])
+    for key in ("model", "run", "stream", "source"):
+        a, b = ({run.metadata.get(key) for run in runs} for runs in (paired.a, paired.b))
+        if len(a) == len(b) == 1 and a != b and None not in a | b:
+            return str(a.pop()), str(b.pop())
+    return "A", "B"
+
+
+def _reference(
+    source: Any, runs_a: list[Predictions], default: bool
+) -> tuple[list[Predictions], str]:
+    """Whose confusions make groups and levels, and how they are kept from favouring B."""
+    whose = "A" if default else "the reference"
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    if all(_is_trained(one) for one in sources):
+        try:
+            return members_of(sources, split="val"), f"from the validation clips of {whose}"
+        except UserError:  # it has none
+            pass
+    chosen = runs_a if default else members_of(sources)
+    if set(chosen[0].sample_ids) & set(runs_a[0].sample_ids):
+        return chosen, (
+            f"from {whose}, cross-fitted: chosen on one half of the test clips, measured on the "
+            "other, both ways"
+        )
+    return chosen, f"from other clips of {whose}"
+
+
+def _is_trained(source: Any) -> bool:
+    """A run or a checkpoint, which can predict another split."""
+    if isinstance(source, str | Path):
+        return Path(source).is_dir() or Path(source).suffix == ".safetensors"
+    return isinstance(source, Run)

@@ -1,0 +1,198 @@
+"""Confusion matrices that can be read at 10, 60 and 120 classes."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from frcore.display import short
+from frviz.figures.style import BLUE, INK, VERMILLION, finish, text
+
+NUMBERS_UP_TO = 20  # classes up to which each cell shows its number
+
+# From nothing, which is clear on any page, to full colour.
+_RIGHT = [[0, "rgba(0,114,178,0.08)"], [1, BLUE]]
+_WRONG = [[0, "rgba(213,94,0,0.10)"], [0.5, "rgba(213,94,0,0.75)"], [1, "#8c2d04"]]
+_BETTER = [[0, VERMILLION], [0.5, "rgba(127,127,127,0.12)"], [1, BLUE]]
+
+
+def confusion(
+    table: pd.DataFrame,
+    *,
+    clusters: pd.DataFrame | None = None,
+    title: str = "Confusion matrix",
+    subtitle: str = "",
+) -> go.Figure:
+    """A confusion matrix: clips that are right in blue, mistakes in orange, none left clear.
+
+    Args:
+        table: counts by true and predicted class, from `frviz.confusion`.
+        clusters: from `frviz.class_clusters`: classes in that order, clusters framed.
+        title: of the figure.
+        subtitle: a line below it.
+    """
+    cells, full = _ordered(table, clusters)
+    support = cells.sum(axis=1, keepdims=True)
+    shares = np.divide(cells, support, out=np.zeros(cells.shape), where=support > 0)
+    right = np.eye(len(cells), dtype=bool)
+    wrong = ~right & (cells > 0)
+    worst = float(shares[wrong].max()) if wrong.any() else 1.0
+    hover = _hover_rows(full, cells, shares)
+    figure = go.Figure()
+    parts = (
+        ("right", right & (support > 0), _RIGHT, 1.0, 0.46),
+        ("mistakes", wrong, _WRONG, max(0.1, worst), 0),
+    )
+    for name, mask, scale, top, bar_y in parts:
+        figure.add_heatmap(
+            z=np.where(mask, shares, np.nan),
+            text=np.where(mask, cells.astype(int).astype(str), ""),
+            texttemplate="%{text}" if len(cells) <= NUMBERS_UP_TO else None,
+            customdata=hover,
+            hovertemplate="%{customdata}<extra></extra>",
+            colorscale=scale,
+            zmin=0,
+            zmax=top,
+            xgap=1 if len(cells) <= 60 else 0,
+            ygap=1 if len(cells) <= 60 else 0,
+            colorbar=_bar(name, bar_y),
+        )
+    _axes(figure, full, title, subtitle)
+    _frame_clusters(figure, clusters)
+    return figure
+
+
+def confusion_difference(
+    changes: pd.DataFrame,
+    class_names: pd.Index,
+    *,
+    clusters: pd.DataFrame | None = None,
+    names: tuple[str, str] = ("A", "B"),
+    alpha: float = 0.05,
+) -> go.Figure:
+    """B minus A in clips: blue is better (more right, fewer mistakes), orange is worse.
+
+    Args:
+        changes: from `Comparison.cells`.
+        class_names: K names, by class index.
+        clusters: from `frviz.class_clusters`: classes in that order, clusters framed.
+        names: of A and B.
+        alpha: cells with a larger p are grey.
+    """
+    k = len(class_names)
+    place = _places(class_names, clusters)
+    x, y = place[changes["predicted"]], place[changes["true"]]
+    difference, tested = np.zeros((k, k)), np.ones((k, k))
+    hover = np.full((k, k), "", dtype=object)
+    difference[y, x] = changes["difference"]
+    tested[y, x] = changes["p"].fillna(0)  # several runs: no test a cell
+    full = [str(name) for name in class_names[np.argsort(place)]]
+    for row, (to_x, to_y) in enumerate(zip(x, y, strict=True)):
+        cell = changes.iloc[row]
+        note = "" if np.isnan(cell["p"]) else f"<br>p = {cell['p']:.2g}"
+        hover[to_y, to_x] = (
+            f"{text(full[to_y])}<br>taken for {text(full[to_x])}<br>{text(names[0])}: "
+            f"{cell['a']:g}, {text(names[1])}: {cell['b']:g} ({cell['difference']:+g}){note}"
+        )
+    shown = (difference != 0) & (tested < alpha)
+    grey = (difference != 0) & ~shown
+    largest = max(1.0, float(np.abs(difference[shown]).max(initial=0)))
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=np.where(grey, 0.0, np.nan),
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        colorscale=[[0, "rgba(127,127,127,0.30)"], [1, "rgba(127,127,127,0.30)"]],
+        showscale=False,
+    )
+    figure.add_heatmap(
+        z=np.where(shown, np.where(np.eye(k, dtype=bool), difference, -difference), np.nan),
+        text=np.where(shown, [[f"{n:+g}" for n in row] for row in difference], ""),
+        texttemplate="%{text}" if k <= NUMBERS_UP_TO else None,
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        colorscale=_BETTER,
+        zmin=-largest,
+        zmax=largest,
+        colorbar={**_bar("clips better", 0), "len": 0.6},
+    )
+    count = int(np.isfinite(changes["p"]).sum())
+    subtitle = f"{names[1]} (B) minus {names[0]} (A), clips; blue is better" + (
+        f"; grey: p >= {alpha:g}, uncorrected ({count} cells)" if count else ""
+    )
+    _axes(figure, full, "What changed", subtitle)
+    _frame_clusters(figure, clusters)
+    return figure
+
+
+def _ordered(table: pd.DataFrame, clusters: pd.DataFrame | None) -> tuple[np.ndarray, list[str]]:
+    if clusters is not None:
+        table = table.loc[clusters.index, clusters.index]
+    return table.to_numpy(dtype=np.float64), [str(name) for name in table.index]
+
+
+def _places(class_names: pd.Index, clusters: pd.DataFrame | None) -> np.ndarray:
+    """(K,) where each class stands."""
+    if clusters is None:
+        return np.arange(len(class_names))
+    return clusters.index.get_indexer(class_names)
+
+
+def _hover_rows(full: list[str], cells: np.ndarray, shares: np.ndarray) -> list[list[str]]:
+    names = [text(name) for name in full]
+    return [
+        [
+            f"{names[i]}<br>taken for {names[j]}<br>{cells[i, j]:g} clips, {shares[i, j]:.1%}"
+            if i != j
+            else f"{names[i]}<br>{cells[i, i]:g} of {cells[i].sum():g} right, {shares[i, i]:.1%}"
+            for j in range(len(full))
+        ]
+        for i in range(len(full))
+    ]
+
+
+def _bar(name: str, y: float) -> dict[str, Any]:
+    return {
+        "title": {"text": name, "side": "top"},
+        "thickness": 12,
+        "outlinewidth": 0,
+        "len": 0.42,
+        "y": y,
+        "yanchor": "bottom",
+        "tickformat": ".0%" if name in ("right", "mistakes") else None,
+    }
+
+
+def _axes(figure: go.Figure, full: list[str], title: str, subtitle: str) -> None:
+    """Square cells, class names on both sides, as large as the number of classes needs."""
+    k = len(full)
+    cell = 34 if k <= NUMBERS_UP_TO else max(9, int(1100 / k))
+    width = 22 if k <= NUMBERS_UP_TO else 20
+    ticks = {
+        "tickmode": "array",
+        "tickvals": list(range(k)),
+        "ticktext": [text(short(name, width)) for name in full],
+        "tickfont": {"size": 12 if k <= NUMBERS_UP_TO else max(7, min(11, cell - 3))},
+        "showgrid": False,
+        "range": (-0.5, k - 0.5),
+    }
+    finish(figure, title=title, subtitle=subtitle, height=max(380, k * cell + 240))
+    figure.update_xaxes(**ticks, tickangle=-90 if k > 6 else 0, title_text="predicted")
+    figure.update_yaxes(**{**ticks, "range": (k - 0.5, -0.5)}, title_text="true", automargin=True)
+    figure.update_xaxes(automargin=True, constrain="domain")
+    figure.update_yaxes(scaleanchor="x", constrain="domain")
+    figure.update_layout(width=max(560, k * cell + 330))
+
+
+def _frame_clusters(figure: go.Figure, clusters: pd.DataFrame | None) -> None:
+    """A frame around each cluster of two or more classes."""
+    if clusters is None:
+        return
+    number = clusters["cluster"].to_numpy()
+    for cluster in np.unique(number[clusters["size"].to_numpy() > 1]):
+        places = np.flatnonzero(number == cluster)
+        low, high = places.min() - 0.5, places.max() + 0.5
+        figure.add_shape(
+            type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": INK, "width": 1.5}
+        )

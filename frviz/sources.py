@@ -1,0 +1,103 @@
+"""What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from frcore.ensembles import align
+from frcore.errors import UserError
+from frcore.predictions import Predictions
+from frcore.run import Run
+from frcore.scores import read_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Source = Predictions | Run | str | Path
+Split = Literal["train", "val", "test"]
+
+_SCORE_FILES = (".csv", ".npy", ".pkl", ".pickle")
+
+
+def predictions_of(
+    source: Source, *, split: Split = "test", spaces: Sequence[str] = ("backbone",)
+) -> Predictions:
+    """The predictions that a source has or makes.
+
+    Args:
+        source: `Predictions`, a file of them, a score file that holds its labels, a run, its
+            directory, or a checkpoint. A trained model predicts (needs torch), once: what it said
+            is kept beside the checkpoint.
+        split: of a trained model.
+        spaces: features that a trained model keeps.
+
+    Raises:
+        UserError: it is nothing of that, or cannot be read.
+    """
+    if isinstance(source, Predictions):
+        return source
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.suffix.lower() == ".npz":
+            return _from_npz(path)
+        if path.suffix.lower() in _SCORE_FILES:
+            return read_scores(path)
+    elif not isinstance(source, Run):
+        raise UserError(
+            f"Cannot take predictions from {type(source).__name__}: give a run, a path or "
+            "Predictions."
+        )
+    from frcore.inference import predict
+
+    return predict(source, split=split, spaces=tuple(spaces))
+
+
+def _from_npz(path: Path) -> Predictions:
+    try:
+        return Predictions.load(path)
+    except UserError as error:
+        if not path.is_file():
+            raise
+        try:
+            return read_scores(path)
+        except UserError as other:
+            raise UserError(f"{error} Nor is it a file of scores: {other}") from error
+
+
+def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> list[Predictions]:
+    """The predictions of one model, or of several runs of it (seeds), over the same clips."""
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    if not sources:
+        raise UserError("An empty list of runs: give one or more.")
+    members = [predictions_of(one, split=split) for one in sources]
+    return [
+        align(members[0], member, f"run {number} of the list")
+        for number, member in enumerate(members, start=1)
+    ]
+
+
+def class_labels(class_names: Sequence[str]) -> pd.Index:
+    """Class names as an index: names that occur twice get their number."""
+    count = Counter(class_names)
+    return pd.Index(
+        [name if count[name] == 1 else f"{name} ({k})" for k, name in enumerate(class_names)]
+    )
+
+
+def class_number(name: Any, labels: "pd.Index | Iterable[str]") -> int:
+    """The index of a class given by its name or number.
+
+    Raises:
+        UserError: no such class; near names are shown.
+    """
+    from frcore.errors import unknown_name
+
+    names = list(labels)
+    if isinstance(name, str) and name in names:
+        return names.index(name)
+    if not isinstance(name, str | bool) and int(name) == name and 0 <= name < len(names):
+        return int(name)
+    raise unknown_name("class", name, names)

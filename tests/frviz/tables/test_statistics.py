@@ -1,0 +1,112 @@
+"""Tests and intervals do what they claim."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from frviz.tables.statistics import bootstrap, holm, mcnemar_p, shown_p
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_the_exact_binomial_test(fixed: int, broken: int) -> None:
+    expected = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
+    assert mcnemar_p(fixed, broken) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_of_many_at_once() -> None:
+    # 41 against 35: p = 0.57; 5 against none: 2 / 2**5
+    p = mcnemar_p(np.array([41, 5, 0]), np.array([35, 0, 0]))
+    np.testing.assert_allclose(p, [0.56657, 0.0625, 1], atol=5e-6)
+
+
+def test_holm_by_hand() -> None:
+    # sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (raised to the one before), 0.2 * 1
+    p = np.array([0.03, 0.01, np.nan, 0.2, 0.02])
+    np.testing.assert_allclose(holm(p), [0.06, 0.04, np.nan, 0.2, 0.06])
+    assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+    assert holm(np.array([])).size == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_holm_keeps_the_order_and_never_lowers(p: list[float]) -> None:
+    p = np.array(p)
+    corrected = holm(p)
+    assert ((corrected >= p) & (corrected <= 1)).all()
+    assert (np.diff(corrected[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+VALUES = np.array([-1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("clips", "fixed", "broken"), [(24, 0.10, 0.05), (276, 0.05, 0.03), (464, 0.09, 0.07)]
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(
+    clips: int, fixed: float, broken: float
+) -> None:
+    rng = np.random.default_rng(1)
+    counts = rng.multinomial(clips, [broken, 1 - fixed - broken, fixed], size=1000)
+    interval = bootstrap(VALUES, counts, seed=0, resamples=1000)
+    truth = fixed - broken
+    held = ((interval.low <= truth) & (truth <= interval.high)).mean()
+    assert 0.93 <= held <= 0.985  # 0.95 +- three standard errors; few clips err on the safe side
+
+
+def test_intervals_over_seeds_hold_the_truth() -> None:
+    """Runs differ by their seed (2 points) besides the clips: three runs of each model."""
+    rng = np.random.default_rng(2)
+    held, clips_only, trials, clips, runs = 0, 0, 250, 400, 3
+    for _ in range(trials):
+        easy = rng.normal(1.2, 1.5, clips)  # what all runs share
+        right = [
+            (easy + rng.normal(shift, 1.0, (runs, clips)) + rng.normal(0, 0.12, (runs, 1))) > 0
+            for shift in (0.0, 0.0)
+        ]
+        steps = right[1].sum(0) - right[0].sum(0)  # thirds
+        counts = np.bincount(steps + runs, minlength=2 * runs + 1)[None]
+        values = np.arange(-runs, runs + 1) / runs
+        spread = tuple(r.mean(1).std(ddof=1, keepdims=True) / np.sqrt(runs) for r in right)
+        both = bootstrap(
+            values, counts, seed=0, resamples=1000, run_spread=spread, run_degrees=(2, 2)
+        )
+        alone = bootstrap(values, counts, seed=0, resamples=1000)
+        held += both.low[0] <= 0 <= both.high[0]
+        clips_only += alone.low[0] <= 0 <= alone.high[0]
+    assert held / trials >= 0.93
+    assert clips_only / trials < 0.9  # the reason for the seeds to be in it
+
+
+def test_the_bootstrap_is_that_of_the_clips_themselves() -> None:
+    """Against resampling an array of clips, to which one fixed and one broken clip were added."""
+    clips = np.repeat(VALUES, [30, 380, 54])
+    padded = np.append(clips, [1.0, -1.0])
+    rng = np.random.default_rng(3)
+    means = rng.choice(padded, (20_000, len(padded))).mean(axis=1)
+    interval = bootstrap(VALUES, np.array([[30, 380, 54]]), seed=0, resamples=20_000)
+    np.testing.assert_allclose(
+        [interval.low[0], interval.high[0]], np.quantile(means, [0.025, 0.975]), atol=1.1 / 466
+    )
+
+
+def test_the_seed_decides_and_no_clips_are_unknown() -> None:
+    counts = np.array([[3, 10, 5], [0, 0, 0], [0, 8, 0]])
+    one, same, other = (bootstrap(VALUES, counts, seed=s, resamples=200) for s in (0, 0, 1))
+    np.testing.assert_array_equal(one.low, same.low)
+    assert one.low[0] != other.low[0] or one.high[0] != other.high[0]
+    assert np.isnan([one.low[1], one.high[1], one.p[1]]).all()
+    assert one.low[2] < 0 < one.high[2]  # eight clips on which nothing changed prove little
+    assert one.p[2] == 1
+
+
+def test_the_bootstrap_p_agrees_with_the_exact_test() -> None:
+    counts = np.array([[35, 388, 41], [20, 400, 44]])
+    exact = mcnemar_p(np.array([41, 44]), np.array([35, 20]))
+    np.testing.assert_allclose(bootstrap(VALUES, counts, seed=0).p, exact, atol=0.1)
+
+
+def test_p_as_text() -> None:
+    assert [shown_p(p) for p in (0.566, 0.01, 0.003, 3.1e-5)] == [
+        "p = 0.57", "p = 0.01", "p = 0.003", "p = 3e-05",
+    ]  # fmt: skip
