@@ -289,13 +289,14 @@ class Trainer:
     def _write_logs(self, row: dict[str, Any], judged: dict[str, Any]) -> None:
         directory, epoch, head = self.directory, row["epoch"], self.model.head
         directory.append_metrics(row)
-        clips: dict[str, Any] = {}
+        names = {"class_names": self.store.benchmark.class_names}
+        clips: dict[str, Any] = dict(names)
         for split, pipeline in self.splits.all.items():
             clips[f"{split}_sample_ids"] = pipeline.clips.sample_ids
             clips[f"{split}_labels"] = pipeline.clips.labels.cpu().numpy()
         directory.append_arrays("history", epoch, {**self.record.history(), **judged}, fixed=clips)
         if head is not None:
-            names = {"spaces": head.spaces, "class_names": self.store.benchmark.class_names}
+            names = {"spaces": head.spaces, **names}
             directory.append_arrays("calibration", epoch, self.record.calibration(), fixed=names)
 
     def _state(

@@ -16,9 +16,14 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frviz import figures
     from frviz.comparison import Comparison, compare
     from frviz.live_view import live
+    from frviz.tables.calibration import calibration, calibration_history, calibration_shift
     from frviz.tables.clusters import class_clusters, collapse
     from frviz.tables.confusion import confusion, per_class, top_confusions, top_k_accuracy
+    from frviz.tables.embedding import embed, embed_pair
     from frviz.tables.groups import ambiguous_groups, choose_anchors, difficulty_levels
+    from frviz.tables.learning import learning_curves, learning_history
+    from frviz.tables.quality import compactness, map_quality, neighbourhood_overlap
+    from frviz.tables.reliability import fit_temperature, reliability
 
 _SUBMODULES = ("figures",)
 _HOME = {  # public name -> the module that defines it
@@ -33,6 +38,18 @@ _HOME = {  # public name -> the module that defines it
     "difficulty_levels": "frviz.tables.groups",
     "class_clusters": "frviz.tables.clusters",
     "collapse": "frviz.tables.clusters",
+    "embed": "frviz.tables.embedding",
+    "embed_pair": "frviz.tables.embedding",
+    "map_quality": "frviz.tables.quality",
+    "compactness": "frviz.tables.quality",
+    "neighbourhood_overlap": "frviz.tables.quality",
+    "calibration": "frviz.tables.calibration",
+    "calibration_shift": "frviz.tables.calibration",
+    "calibration_history": "frviz.tables.calibration",
+    "learning_history": "frviz.tables.learning",
+    "learning_curves": "frviz.tables.learning",
+    "reliability": "frviz.tables.reliability",
+    "fit_temperature": "frviz.tables.reliability",
     "live": "frviz.live_view",
 }
 
@@ -48,6 +65,18 @@ __all__ = [
     "difficulty_levels",
     "class_clusters",
     "collapse",
+    "embed",
+    "embed_pair",
+    "map_quality",
+    "compactness",
+    "neighbourhood_overlap",
+    "calibration",
+    "calibration_shift",
+    "calibration_history",
+    "learning_history",
+    "learning_curves",
+    "reliability",
+    "fit_temperature",
     "live",
     "figures",
 ]

@@ -156,7 +156,7 @@ class Comparison:
             f"confusion_{side}": confusion(
                 tables.cells_of(self.cells, classes, side),
                 clusters=clusters,
-                title=f"{name} ({side.upper()})",
+                title=name if name == side.upper() else f"{name} ({side.upper()})",
             )
             for side, name in zip("ab", names, strict=True)
         }

@@ -55,6 +55,22 @@ def predictions_of(
     return predict(source, split=split, spaces=tuple(spaces))
 
 
+def with_space(source: Source, space: str) -> Predictions:
+    """Predictions with the features of a space.
+
+    Raises:
+        UserError: they do not have it; those that they have are named.
+    """
+    predictions = predictions_of(source, spaces=(space,))
+    if space not in predictions.features:
+        known = ", ".join(predictions.features) or "none"
+        raise UserError(
+            f"No features in space '{space}'; these predictions have: {known}. "
+            f"frcore.predict(run, spaces=('{space}',)) makes them."
+        )
+    return predictions
+
+
 def _from_npz(path: Path) -> Predictions:
     try:
         return Predictions.load(path)

@@ -7,7 +7,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frviz.figures.charts import bars, curves, heatmaps
     from frviz.figures.clips import clip_lengths, clip_strip
     from frviz.figures.comparison import class_slopes, differences
+    from frviz.figures.learning import calibration_history, calibration_shift, learning_history
+    from frviz.figures.maps import embedding, embedding_pair
     from frviz.figures.matrices import confusion, confusion_difference
+    from frviz.figures.probabilities import reliability
     from frviz.figures.training import training_curves
 
 _HOME = {  # public name -> the module that defines it
@@ -20,11 +23,19 @@ _HOME = {  # public name -> the module that defines it
     "confusion_difference": "frviz.figures.matrices",
     "class_slopes": "frviz.figures.comparison",
     "differences": "frviz.figures.comparison",
+    "embedding": "frviz.figures.maps",
+    "embedding_pair": "frviz.figures.maps",
+    "calibration_history": "frviz.figures.learning",
+    "calibration_shift": "frviz.figures.learning",
+    "learning_history": "frviz.figures.learning",
+    "reliability": "frviz.figures.probabilities",
     "training_curves": "frviz.figures.training",
 }
 
 __all__ = [
     "bars",
+    "calibration_history",
+    "calibration_shift",
     "class_slopes",
     "clip_lengths",
     "clip_strip",
@@ -32,7 +43,11 @@ __all__ = [
     "confusion_difference",
     "curves",
     "differences",
+    "embedding",
+    "embedding_pair",
     "heatmaps",
+    "learning_history",
+    "reliability",
     "training_curves",
 ]
 

@@ -167,7 +167,7 @@ def _bar(name: str, y: float) -> dict[str, Any]:
 def _axes(figure: go.Figure, full: list[str], title: str, subtitle: str) -> None:
     """Square cells, class names on both sides, as large as the number of classes needs."""
     k = len(full)
-    cell = 34 if k <= NUMBERS_UP_TO else max(9, int(1100 / k))
+    cell = 34 if k <= NUMBERS_UP_TO else max(8, int(960 / k))
     width = 22 if k <= NUMBERS_UP_TO else 20
     ticks = {
         "tickmode": "array",

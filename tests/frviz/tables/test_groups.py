@@ -7,6 +7,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import frviz
 from frcore.errors import UserError
+from frcore.predictions import Predictions
 from frviz.tables.comparison import group_changes, level_changes
 from frviz.tables.groups import folds, halves, mine
 from frviz.tables.paired import Paired
@@ -76,7 +77,7 @@ def test_the_planted_groups_are_found(synthetic_store) -> None:
     test = splits == "test"
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3)
     model.fit(features[splits == "train"], labels[splits == "train"])
-    x = frviz.sources.Predictions.from_labels(
+    x = Predictions.from_labels(
         samples["sample_id"][test], labels[test], model.predict(features[test]), record.class_names
     )
     assert 0.3 < x.accuracy() < 0.95
@@ -142,7 +143,6 @@ def test_no_gain_is_seen_where_there_is_none(random_pair) -> None:
 def test_no_gain_is_seen_between_real_models_swapped_at_random(reference) -> None:
     """NTU 60: joint and bone model swapped clip by clip, so that neither is better."""
     from frcore import read_scores
-    from frcore.predictions import Predictions
 
     path = reference / "data" / "scores" / "ntu60_xsub_predictions.npz"
     joint, bone = (read_scores(path, scores=f"agcn_{s}") for s in ("joint", "bone"))

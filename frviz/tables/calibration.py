@@ -1,0 +1,177 @@
+"""What FR Head does to ambiguous clips (the paper's Section 3.2.3), made visible.
+
+A class's true positives (TP) are its clips that are predicted right, its false negatives (FN) those
+that are taken for another class, its false positives (FP) the clips of other classes taken for it.
+FR Head pulls FN clips toward the class's prototype and pushes FP clips off it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from frcore.ensembles import align
+from frcore.errors import UserError
+from frcore.predictions import Predictions
+from frcore.run import Run
+from frviz.sources import Source, Split, class_labels, predictions_of, with_space
+from frviz.tables.embedding import class_centres
+from frviz.tables.layout import directions
+
+
+def calibration(
+    x: Source, *, spaces: Sequence[str] | None = None, split: Split = "test"
+) -> pd.DataFrame:
+    """Where a model's TP, FN and FP clips lie, in each branch of its head.
+
+    Args:
+        x: a run trained with FR Head, or predictions in such spaces.
+        spaces: branches such as "fin.spatial"; by default all of the run, or of the predictions.
+        split: of a run.
+
+    Returns:
+        A row a branch and class: clips `tp`, `fn`, `fp`, and mean cosines. `*_own` is to the
+        class's prototype. `*_rival` is to the prototype that competes for the clip: for TP the
+        nearest other one, for FN that of the predicted class, for FP that of the true class.
+        NaN where there is no clip.
+
+    Raises:
+        UserError: the model has no FR Head, or no such branch.
+    """
+    spaces = _branches(x) if spaces is None else (spaces,) if isinstance(spaces, str) else spaces
+    predictions = predictions_of(x, split=split, spaces=tuple(spaces))
+    names = class_labels(predictions.class_names).rename("class")
+    tables = {}
+    for space in spaces:
+        if space not in predictions.prototypes:
+            known = ", ".join(predictions.prototypes) or "none"
+            raise UserError(f"No prototypes in space '{space}'; there are: {known}.")
+        tables[space] = _one_space(predictions, space).set_index(names)
+    return pd.concat(tables, names=["space"])
+
+
+def _branches(x: Source) -> tuple[str, ...]:
+    if isinstance(x, Predictions):
+        found = tuple(x.prototypes)
+    else:
+        run = x if isinstance(x, Run) else Run.open(x)
+        found = tuple(str(space) for space in run.calibration.get("spaces", ()))
+    if not found:
+        raise UserError(
+            "This model has no FR Head, so there are no prototypes. Train one (*_frhead), or "
+            "compare feature spaces with frviz.calibration_shift(a, b)."
+        )
+    return found
+
+
+def _one_space(predictions: Predictions, space: str) -> pd.DataFrame:
+    k, labels, predicted = predictions.num_classes, predictions.labels, predictions.predicted
+    cosines = directions(predictions.features[space]) @ directions(predictions.prototypes[space]).T
+    rows = np.arange(len(labels))
+    own, taken = cosines[rows, labels], cosines[rows, predicted]
+    others = cosines.copy()
+    others[rows, labels] = -np.inf
+    nearest = others.max(axis=1) if k > 1 else np.full(len(labels), np.nan)
+    right = predictions.correct
+    columns = {}
+    for kind, clips, of, to, rival in (
+        ("tp", right, labels, own, nearest),
+        ("fn", ~right, labels, own, taken),
+        ("fp", ~right, predicted, taken, own),
+    ):
+        count = np.bincount(of[clips], minlength=k)
+        columns[kind] = count
+        for name, values in (("own", to), ("rival", rival)):
+            total = np.bincount(of[clips], values[clips], k)
+            columns[f"{kind}_{name}"] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    order = ["tp", "fn", "fp"]
+    return pd.DataFrame(columns)[order + [c for c in columns if c not in order]]
+
+
+def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.DataFrame:
+    """Whether B pulled A's FN clips toward their class, and pushed A's FP clips off the wrong one.
+
+    A clip's margin is its cosine to the centre of its true class minus that to the centre of the
+    class that the choosing model took it for. Clips that a model got wrong lie better in any other
+    model, also in one that is no better: so the same is measured with the models swapped, and only
+    what exceeds that is a gain.
+
+    Args:
+        a: predictions with features, such as a baseline without head.
+        b: the same clips.
+        space: of both; centres are prototypes, or means of true positives where it has none.
+
+    Returns:
+        A row a class, and last "all": `fn` (A's FN clips), `fn_pulled` (share of them whose margin
+        is larger in B), `fn_margin_a`, `fn_margin_b` (means), `fn_expected` (the share that choice
+        alone gives: B's FN clips, seen by A), `fn_gain` (pulled minus expected); and likewise
+        `fp`, `fp_pushed`, `fp_margin_a`, `fp_margin_b`, `fp_expected`, `fp_gain` for A's FP clips
+        of that class. NaN where there is no clip.
+
+    Raises:
+        UserError: other clips, or no such space.
+    """
+    first = with_space(a, space)
+    second = align(first, with_space(b, space), "B")
+    cosines = [
+        directions(x.features[space]) @ directions(class_centres(x, space)[1]).T
+        for x in (first, second)
+    ]
+    forth = _moved(first, *cosines)
+    back = _moved(second, *reversed(cosines))
+    columns = {}
+    for kind, word in (("fn", "pulled"), ("fp", "pushed")):
+        columns[kind] = forth[kind]
+        columns[f"{kind}_{word}"] = forth[f"{kind}_moved"]
+        columns[f"{kind}_margin_a"] = forth[f"{kind}_before"]
+        columns[f"{kind}_margin_b"] = forth[f"{kind}_after"]
+        columns[f"{kind}_expected"] = back[f"{kind}_moved"]
+        columns[f"{kind}_gain"] = forth[f"{kind}_moved"] - back[f"{kind}_moved"]
+    names = [*class_labels(first.class_names), "all"]
+    return pd.DataFrame(columns).set_axis(pd.Index(names, name="class"))
+
+
+def _moved(chooser: Predictions, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """How the margins of the chooser's wrong clips change from one model to the other."""
+    wrong = np.flatnonzero(~chooser.correct)
+    labels, taken = chooser.labels[wrong], chooser.predicted[wrong]
+    margins = [c[wrong, labels] - c[wrong, taken] for c in (before, after)]
+    known = np.isfinite(margins[0]) & np.isfinite(margins[1])  # a class without TP has no centre
+    k, columns = chooser.num_classes, {}
+    for kind, of in (("fn", labels), ("fp", taken)):
+
+        def mean(values: np.ndarray, of: np.ndarray = of) -> np.ndarray:
+            count = np.bincount(of[known], minlength=k)
+            total = np.bincount(of[known], values[known], k)
+            count, total = np.append(count, count.sum()), np.append(total, total.sum())
+            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+        count = np.bincount(of, minlength=k)
+        columns[kind] = np.append(count, count.sum())
+        columns[f"{kind}_moved"] = mean((margins[1] > margins[0]).astype(float))
+        columns[f"{kind}_before"], columns[f"{kind}_after"] = mean(margins[0]), mean(margins[1])
+    return pd.DataFrame(columns)
+
+
+def calibration_history(run: Run | str) -> pd.DataFrame:
+    """The sets of TP, FN and FP clips through training, as the head saw them.
+
+    Returns:
+        A row an epoch, branch and class: `tp`, `fn`, `fp` (clips; all branches share them),
+        `fn_cosine` and `fp_cosine` (of the sets' centres to the class's prototype; NaN: no such
+        clip). From the run's calibration.npz.
+
+    Raises:
+        UserError: no run, or one without head.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    logs = run.calibration
+    if not logs:
+        raise UserError(f"{run.path} has no calibration.npz: it was trained without FR Head.")
+    epochs, spaces = logs["epoch"].tolist(), [str(s) for s in logs["spaces"]]
+    names = list(class_labels([str(name) for name in logs["class_names"]]))
+    shape = (len(epochs), len(spaces), len(names))
+    index = pd.MultiIndex.from_product([epochs, spaces, names], names=["epoch", "space", "class"])
+    shared = {n: np.broadcast_to(logs[n][:, None], shape).ravel() for n in ("tp", "fn", "fp")}
+    cosines = {n: logs[n].reshape(shape).ravel() for n in ("fn_cosine", "fp_cosine")}
+    return pd.DataFrame({**shared, **cosines}, index=index)

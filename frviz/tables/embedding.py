@@ -1,0 +1,197 @@
+"""Maps of a feature space: one model, or two in one layout."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from frcore.ensembles import align
+from frcore.errors import UserError
+from frcore.predictions import Predictions
+from frviz.sources import Source, class_labels, class_number, with_space
+from frviz.tables.confusion import counts_of
+from frviz.tables.groups import mine
+from frviz.tables.layout import Method, choose_method, directions, lay_out
+
+
+def embed(
+    x: Source,
+    *,
+    space: str = "backbone",
+    method: Method = "auto",
+    classes: Sequence[str | int] | None = None,
+    group: str | int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A map of a feature space.
+
+    Args:
+        x: as in `frviz.confusion`; it needs features.
+        space: "backbone", or a head's branch such as "fin.spatial".
+        method: "auto" is t-SNE up to 20,000 clips and UMAP beyond; "pacmap" is an extra.
+        classes: only clips of these true classes, by name or number.
+        group: only clips of this anchor's ambiguous group (the paper's Figure 5).
+        seed: of the layout. The same input gives the same map; it is kept on disk.
+
+    Returns:
+        A row a point: `x`, `y` (centred, root mean square length 1), `kind`, `class`, `predicted`,
+        `correct`. Clips have their sample id as index and kind "clip"; after them the prototypes
+        of that space, kind "prototype", or where it has none the means of each class's true
+        positives, kind "mean of true positives". `attrs` tell space, method and seed.
+
+    Raises:
+        UserError: no such space, class or method.
+    """
+    predictions = with_space(x, space)
+    chosen = _choose(predictions, classes, group)
+    features, table = _points(predictions, space, chosen, _stars(predictions, space, chosen))
+    method = choose_method(method, len(features))
+    table[["x", "y"]] = lay_out(features, method=method, seed=seed)
+    table.attrs = {"space": space, "method": method, "seed": seed}
+    return table[["x", "y", *table.columns[:-2]]]
+
+
+def embed_pair(
+    a: Source,
+    b: Source,
+    *,
+    space: str = "backbone",
+    method: Method = "auto",
+    classes: Sequence[str | int] | None = None,
+    group: str | int | None = None,
+    symmetric: bool = False,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two models in one layout, so that a clip's two places can be compared.
+
+    Laid out on its own, each map falls into its own arrangement. So B starts from A's map; what is
+    left of noise is told by A itself, laid out again with another seed from the same start.
+
+    Args:
+        a: the model whose map is the start.
+        b: the other one, over the same clips.
+        space: of both.
+        method: as in `embed`.
+        classes: as in `embed`.
+        group: of model A, as in `embed`.
+        symmetric: both start from a map of both models' features together.
+        seed: of the layouts.
+
+    Returns:
+        A row a clip: `a_x`, `a_y`, `b_x`, `b_y`, `displacement` (both maps have root mean square
+        length 1), `class`, `a_predicted`, `b_predicted`, `outcome` ("both right", "fixed",
+        "broken", "both wrong"); after the clips the prototypes or means, `kind` as in `embed`.
+        `attrs`: `displacement` (median over clips) and `floor` (the same between A and A with
+        another seed): a displacement near the floor says nothing.
+
+    Raises:
+        UserError: other clips; no such space, class or method.
+    """
+    first = with_space(a, space)
+    second = align(first, with_space(b, space), "B")
+    chosen = _choose(first, classes, group)
+    stars = _stars(first, space, chosen) & _stars(second, space, chosen)
+    features_a, table = _points(first, space, chosen, stars)
+    features_b, _ = _points(second, space, chosen, stars)
+    method = choose_method(method, len(features_a))
+    start = None
+    if symmetric:
+        both = np.hstack([directions(features_a), directions(features_b)])
+        start = lay_out(both, method=method, seed=seed)
+    map_a = lay_out(features_a, method=method, seed=seed, start=start)
+    start = map_a if start is None else start
+    map_b = lay_out(features_b, method=method, seed=seed, start=start)
+    # t-SNE of few points has no randomness of its own: another seed shakes the start, too
+    shaken = start + 0.01 * np.random.default_rng(seed + 1).normal(size=start.shape)
+    again = lay_out(features_a, method=method, seed=seed + 1, start=shaken)
+    table[["a_x", "a_y"]], table[["b_x", "b_y"]] = map_a, map_b
+    table["displacement"] = np.linalg.norm(map_b - map_a, axis=1)
+    clips = (table["kind"] == "clip").to_numpy()
+    table["a_predicted"] = table.pop("predicted")
+    names = class_labels(first.class_names)
+    table["b_predicted"] = ""
+    table.loc[clips, "b_predicted"] = names[second.predicted[chosen]].to_numpy()
+    table["outcome"] = _outcomes(table, clips, second.correct[chosen])
+    table.attrs = {
+        "space": space,
+        "method": method,
+        "seed": seed,
+        "symmetric": symmetric,
+        "displacement": float(np.median(table["displacement"][clips])),
+        "floor": float(np.median(np.linalg.norm(again - map_a, axis=1)[clips])),
+    }
+    return table
+
+
+def _outcomes(table: pd.DataFrame, clips: np.ndarray, right_b: np.ndarray) -> np.ndarray:
+    right_a = table.pop("correct")[clips].to_numpy(dtype=bool)
+    outcome = np.full(len(table), "", dtype=object)
+    outcome[clips] = np.select(
+        [right_a & right_b, ~right_a & right_b, right_a & ~right_b],
+        ["both right", "fixed", "broken"],
+        "both wrong",
+    )
+    return outcome
+
+
+def _choose(
+    predictions: Predictions, classes: Sequence[str | int] | None, group: str | int | None
+) -> np.ndarray:
+    """(N,) bool."""
+    names = class_labels(predictions.class_names)
+    if group is not None:
+        if classes is not None:
+            raise UserError("Give classes or a group, not both.")
+        classes = mine(counts_of(predictions))[0][class_number(group, names)]
+    if classes is None:
+        return np.ones(len(predictions), bool)
+    classes = [classes] if isinstance(classes, str) else classes
+    return np.isin(predictions.labels, [class_number(name, names) for name in classes])
+
+
+def _stars(predictions: Predictions, space: str, chosen: np.ndarray) -> np.ndarray:
+    """(K,) bool: classes of the chosen clips that have a centre."""
+    here = np.bincount(predictions.labels[chosen], minlength=predictions.num_classes) > 0
+    return here & np.isfinite(class_centres(predictions, space)[1]).all(axis=1)
+
+
+def _points(
+    predictions: Predictions, space: str, chosen: np.ndarray, stars: np.ndarray
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Features of the chosen clips and of classes' centres, and what is known of each."""
+    names = class_labels(predictions.class_names)
+    kind, centres = class_centres(predictions, space)
+    features = np.vstack([predictions.features[space][chosen], centres[stars]])
+    clips = pd.DataFrame(
+        {
+            "kind": "clip",
+            "class": names[predictions.labels[chosen]],
+            "predicted": names[predictions.predicted[chosen]],
+            "correct": predictions.correct[chosen],
+        },
+        index=pd.Index(np.array(predictions.sample_ids, dtype=object)[chosen], name="sample_id"),
+    )
+    centre = pd.DataFrame(
+        {"kind": kind, "class": names[stars], "predicted": "", "correct": False},
+        index=[f"{kind} of {name}" for name in names[stars]],
+    )
+    return features, pd.concat([clips, centre]) if stars.any() else clips
+
+
+def class_centres(predictions: Predictions, space: str) -> tuple[str, np.ndarray]:
+    """The prototypes (K, D) of a space, or where it has none the means of true positives.
+
+    Returns:
+        What they are ("prototype" or "mean of true positives"), and they; NaN for a class without.
+    """
+    if space in predictions.prototypes:
+        return "prototype", predictions.prototypes[space]
+    unit = directions(predictions.features[space])
+    right = predictions.correct
+    count = np.bincount(predictions.labels[right], minlength=predictions.num_classes)
+    centres = np.zeros((predictions.num_classes, unit.shape[1]))
+    np.add.at(centres, predictions.labels[right], unit[right])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return "mean of true positives", np.where(
+            count[:, None] > 0, centres / count[:, None], np.nan
+        )

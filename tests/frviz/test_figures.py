@@ -1,0 +1,189 @@
+"""Figures show what their tables hold, at any number of classes, and no name becomes markup."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+import frviz
+from frcore.predictions import Predictions
+from frviz import figures
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRVIZ_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def pair(random_pair, make):
+    """Two models with features, by number of classes; with `evil` every name is hostile."""
+
+    def drawn(k: int, *, evil: bool = False):
+        made = []
+        for number, x in enumerate(random_pair(40 * k, k, gain=0.15, seed=k)):
+            rng = np.random.default_rng(number)
+            features = np.eye(k)[x.labels] + rng.normal(0, 0.4, (len(x), k))
+            names = (
+                [f"{HOSTILE}{c}" for c in range(k)] if evil else [f"action {c}" for c in range(k)]
+            )
+            ids = [f"{HOSTILE}{n}" for n in range(len(x))] if evil else x.sample_ids
+            logits = features * 3
+            logits[np.arange(len(x)), x.predicted] = logits.max(axis=1) + 0.5
+            made.append(
+                Predictions(
+                    tuple(ids), x.labels, class_names=tuple(names), logits=logits,
+                    features={"backbone": features}, prototypes={"backbone": np.eye(k)},
+                    metadata={"model": f"{HOSTILE}{number}" if evil else f"model {number}"},
+                )
+            )  # fmt: skip
+        return made
+
+    return drawn
+
+
+def all_figures(a, b) -> dict[str, go.Figure]:
+    compared = frviz.compare(a, b)
+    clusters = frviz.class_clusters(a, resamples=0)
+    counts = frviz.confusion(a)
+    shift = frviz.calibration_shift(a, b)
+    return {
+        **compared.figures(),
+        "plain": figures.confusion(counts),
+        "collapsed": figures.confusion(frviz.collapse(counts, clusters)),
+        "anchors": figures.differences(frviz.choose_anchors(compared.groups, 5)),
+        "map": figures.embedding(frviz.embed(a, method="pca")),
+        "pair": figures.embedding_pair(frviz.embed_pair(a, b, method="pca")),
+        "outcomes": figures.embedding_pair(
+            frviz.embed_pair(a, b, method="pca"), colour="outcome", names=compared.names
+        ),
+        "shift": figures.calibration_shift(shift, names=compared.names),
+        "reliability": figures.reliability(frviz.reliability(a)),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 60, 120])
+def test_every_figure_is_drawn_at_any_number_of_classes(pair, k) -> None:
+    for name, figure in all_figures(*pair(k)).items():
+        assert isinstance(figure, go.Figure), name
+        assert len(figure.data) > 0, name
+        json.loads(figure.to_json())
+        sizes = figure.layout.height, figure.layout.width or 0
+        assert max(sizes) < 2500, name
+
+
+def test_no_name_becomes_markup(pair) -> None:
+    a, b = pair(4, evil=True)
+    for name, figure in all_figures(a, b).items():
+        text = str(figure.to_dict())
+        assert "<img" not in text, name
+        if name not in ("reliability",):
+            assert "&lt;img" in text, name
+
+
+def test_a_matrix_shows_counts_and_names_in_full_on_hover(pair) -> None:
+    a, _ = pair(10)
+    counts = frviz.confusion(a)
+    figure = figures.confusion(counts, clusters=frviz.class_clusters(a, resamples=0))
+    order = frviz.class_clusters(a, resamples=0).index
+    right, wrong = figure.data
+    shares = counts.loc[order, order].to_numpy() / counts.loc[order].sum(axis=1).to_numpy()[:, None]
+    np.testing.assert_allclose(np.diag(np.array(right.z, float)), np.diag(shares))
+    off = np.array(wrong.z, float)
+    np.testing.assert_allclose(off[off > 0].sum(), (1 - np.diag(shares)).sum())
+    assert np.isnan(np.diag(off)).all()
+    first, second = order[0], order[1]
+    count = counts.loc[first, second]
+    assert f"{first}<br>taken for {second}<br>{count} clips" in figure.data[1].customdata[0][1]
+    assert list(figure.layout.xaxis.ticktext) == list(order)
+    assert right.text[0][0] == str(counts.loc[first, first])
+
+
+def test_long_names_are_shortened_on_axes_only(make) -> None:
+    names = ["a name that is much too long for the side of a matrix", "b"]
+    figure = figures.confusion(frviz.confusion(make([0, 1], [1, 1], class_names=names)))
+    assert len(figure.layout.xaxis.ticktext[0]) <= 22
+    assert names[0] in figure.data[0].customdata[0][1]
+
+
+def test_cells_without_a_change_beyond_chance_are_grey(make) -> None:
+    labels = [0] * 40 + [1] * 40
+    a = make(labels, [1] * 12 + [0] * 28 + [1] * 39 + [0])
+    b = make(labels, [0] * 40 + [1] * 40)
+    compared = frviz.compare(a, b)
+    figure = figures.confusion_difference(compared.cells, compared.per_class.index)
+    grey, coloured = (np.array(trace.z, float) for trace in figure.data)
+    assert coloured[0].tolist() == [12, 12]  # more right, fewer mistakes: both better
+    assert np.isnan(coloured[1]).all()
+    assert grey[1].tolist() == [0, 0]
+
+
+def test_differences_are_sorted_and_marked(pair) -> None:
+    a, b = pair(10)
+    table = frviz.compare(a, b).per_class
+    figure = figures.differences(table)
+    better, worse, rest = figure.data[:3]
+    assert len(better.x) == ((table["p_holm"] < 0.05) & (table["difference"] > 0)).sum() > 0
+    assert len(better.x) + len(worse.x) + len(rest.x) == 10
+    points = sorted(
+        zip([*better.y, *worse.y, *rest.y], [*better.x, *worse.x, *rest.x], strict=True)
+    )
+    assert [x for _, x in points] == sorted(100 * table["difference"])
+    order = figures.differences(table, by_size=False).layout.yaxis.ticktext
+    assert list(order) == list(table.index[::-1])
+
+
+def test_maps_draw_every_clip_once_in_both_panes(pair) -> None:
+    a, b = pair(10)
+    table = frviz.embed_pair(a, b, method="pca")
+    for colour in ("class", "outcome"):
+        figure = figures.embedding_pair(table, colour=colour)
+        for axis in ("x", "x2"):
+            count = sum(len(t.x) for t in figure.data if (t.xaxis or "x") == axis)
+            assert count == len(a) + 10
+    hollow = [t for t in figures.embedding(frviz.embed(a, method="pca")).data
+              if str(t.marker.symbol).endswith("-open")]  # fmt: skip
+    assert sum(len(t.x) for t in hollow) == (~a.correct).sum()
+
+
+def test_histories_are_drawn(tmp_path) -> None:
+    index = pd.MultiIndex.from_product(
+        [[1, 2], ["fin.spatial", "fin.temporal"], ["x", HOSTILE]], names=["epoch", "space", "class"]
+    )
+    table = pd.DataFrame({"tp": 5, "fn": 1, "fp": 1, "fn_cosine": 0.5, "fp_cosine": 0.2}, index)
+    figure = figures.calibration_history(table)
+    assert [trace.name for trace in figure.data[:2]] == ["TP clips", "FN, FP clips"]
+    assert list(figure.data[0].y) == [10, 10]
+    table["fp"] = 2
+    assert [t.name for t in figures.calibration_history(table).data[:3]] == [
+        "TP clips", "FN clips", "FP clips",
+    ]  # fmt: skip
+    status = pd.Categorical(["learnt", "learnt", "never learnt"],
+                            ["learnt", "forgotten", "never learnt"], ordered=True)  # fmt: skip
+    learnt = figures.learning_history(
+        pd.DataFrame({"class": ["x", "x", HOSTILE], "status": status})
+    )
+    assert "<img" not in str(learnt.to_dict())
+    assert list(learnt.data[0].x) == [0, 1]
+    assert len(learnt.data) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_figures_export_as_pdf_and_png(pair, tmp_path) -> None:
+    pytest.importorskip("kaleido", reason="static images need the extra [export]")
+    from shutil import which
+
+    if not (which("chromium") or which("google-chrome")):
+        pytest.skip("no Chromium, which draws static images")
+    a, b = pair(10)
+    figure = frviz.compare(a, b).figures()["groups"]
+    for kind, magic in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        path = tmp_path / f"figure.{kind}"
+        figure.write_image(path)
+        assert path.read_bytes().startswith(magic)
+        assert path.stat().st_size > 5_000
