@@ -24,7 +24,14 @@ def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def test_the_notebooks_are_there() -> None:
-    assert NAMES[:3] == ["00_quickstart.ipynb", "01_data_tour.ipynb", "02_train_fr_head.ipynb"]
+    assert NAMES == [
+        "00_quickstart.ipynb",
+        "01_data_tour.ipynb",
+        "02_train_fr_head.ipynb",
+        "03_calibration.ipynb",
+        "04_compare_baselines.ipynb",
+        "05_ambiguous_groups.ipynb",
+    ]
 
 
 def test_outputs_are_stripped(notebook) -> None:
