@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lab   Each sets up .venv first, when it is missing or out of date.
+# make demo | test | test-slow | lab | bench   Each sets up .venv first, when it is missing or out of date.
 # Needs Python 3.11 or newer, pip, git and make. Another Python: make setup PYTHON=python3.12
 
 PYTHON ?= python3
@@ -14,13 +14,14 @@ PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lab format clean
+.PHONY: help setup demo test test-slow lab bench bench-quick format clean
 
 help:
 	@echo "make demo       train with and without FR Head on the embedded data, compare"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  browser, faults, notebooks at length"
 	@echo "make lab        JupyterLab at notebooks/02_train_fr_head.ipynb"
+	@echo "make bench      how fast the analysis is, at full scale (make bench-quick: in a minute)"
 	@echo "make setup      only the environment, in $(VENV)"
 	@echo "make format     format and lint the code"
 	@echo "make clean      remove caches and builds (keeps $(VENV), data/ and runs/)"
@@ -36,6 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(PY) -m frcore demo
+	@$(PY) -m frviz compare runs/demo/synthetic_tiny runs/demo/synthetic_tiny_frhead \
+	  --names "plain model" "FR Head" --verdict --report runs/demo/report.html
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow and not browser"
@@ -51,6 +54,12 @@ test-slow: $(STAMP)
 lab: $(STAMP)
 	$(VENV)/bin/jupyter lab --ip 127.0.0.1 $(AS_ROOT) \
 	  --LabApp.default_url=/lab/tree/notebooks/02_train_fr_head.ipynb
+
+bench: $(STAMP)
+	$(PY) benchmarks/analysis.py
+
+bench-quick: $(STAMP)
+	$(PY) benchmarks/analysis.py --quick
 
 format: $(STAMP)
 	$(PY) -m ruff format .

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import frcore
-from frcore.demo import fixed_broken, verdict
+import frviz
 from frcore.files import atomic_write
 
 
@@ -53,9 +53,14 @@ def figures(recipe: str, run: frcore.Run, predictions: frcore.Predictions) -> di
 
 def compared(without: frcore.Predictions, with_head: frcore.Predictions) -> dict[str, Any]:
     """What the head changed, clip by clip."""
-    correct = without.correct, with_head.correct
-    fixed, broken = fixed_broken(*correct)
-    return {"fixed": fixed, "broken": broken, "verdict": verdict(*correct)}
+    comparison = frviz.compare(without, with_head, names=("without", "with FR Head"))
+    return {
+        "fixed": len(comparison.fixed),
+        "broken": len(comparison.broken),
+        "p": comparison.mcnemar_p,
+        "interval": [round(100 * limit, 2) for limit in comparison.interval],
+        "verdict": comparison.verdict,
+    }
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
-"""`frcore demo`: the same small model with and without FR Head, compared on the same test clips."""
+"""`frcore demo`: the same small model with and without FR Head, on the same test clips."""
 
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
     from frcore.predictions import Predictions
 
 RECIPES = ("synthetic_tiny", "synthetic_tiny_frhead")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the demo prints."""
-
-    rows: list[tuple[str, str, str, str]]  # quantity, without, with, difference
-    verdict: str
 
 
 def train_or_reuse(recipe: str, out: Path) -> tuple[Run, str]:
@@ -41,7 +32,10 @@ def train_or_reuse(recipe: str, out: Path) -> tuple[Run, str]:
     return run, f"trained {done} epochs in {run.path}"
 
 
-def compare(without: Run, with_head: Run) -> Comparison:
+Row = tuple[str, str, str, str]  # quantity, without, with, difference
+
+
+def compare(without: Run, with_head: Run) -> list[Row]:
     """Predicts the test split with both runs and puts them side by side."""
     from frcore.data import get_benchmark
     from frcore.inference import predict
@@ -51,12 +45,12 @@ def compare(without: Run, with_head: Run) -> Comparison:
     rows = compare_predictions(a, b, planted)
     seconds = [float(run.metrics["seconds"].sum()) for run in (without, with_head)]
     rows.append(_row("training, seconds", *seconds, "{:.0f}", "{:+.0f}"))
-    return Comparison(rows, verdict(a.correct, b.correct))
+    return rows
 
 
 def compare_predictions(
     a: "Predictions", b: "Predictions", planted: Iterable[tuple[int, ...]]
-) -> list[tuple[str, str, str, str]]:
+) -> list[Row]:
     """Accuracies of two models over all clips, over planted groups of classes and over the rest."""
     if a.sample_ids != b.sample_ids:
         raise UserError("The two runs do not predict the same test clips; delete both, run again.")
@@ -65,11 +59,11 @@ def compare_predictions(
         group[list(classes)] = a.num_classes + min(classes)
     ambiguous = (group >= a.num_classes)[a.labels]
 
-    def accuracy(name: str, clips: np.ndarray) -> tuple[str, str, str, str]:
+    def accuracy(name: str, clips: np.ndarray) -> Row:
         shares = [float(p.correct[clips].mean()) if clips.any() else np.nan for p in (a, b)]
         return _row(f"{name} ({clips.sum():,} clips)", *(100 * s for s in shares))
 
-    fixed, broken = fixed_broken(a.correct, b.correct)
+    fixed, broken = int((~a.correct & b.correct).sum()), int((a.correct & ~b.correct).sum())
     stay = [
         100 * float((group[p.predicted] == group[p.labels])[~p.correct].mean())
         if not p.correct.all()
@@ -85,28 +79,6 @@ def compare_predictions(
     ]
 
 
-def fixed_broken(a_correct: np.ndarray, b_correct: np.ndarray) -> tuple[int, int]:
-    """How many clips only b gets right, and how many only a."""
-    return int((~a_correct & b_correct).sum()), int((a_correct & ~b_correct).sum())
-
-
-def verdict(a_correct: np.ndarray, b_correct: np.ndarray) -> str:
-    """The exact McNemar test in plain words, whichever way it comes out."""
-    from scipy.stats import binomtest
-
-    fixed, broken = fixed_broken(a_correct, b_correct)
-    p = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
-    if p >= 0.05:
-        outcome = "not distinguishable from chance"
-    else:
-        outcome = f"the model {'with' if fixed > broken else 'without'} FR Head is better"
-    shown = f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.1g}"
-    return (
-        f"FR Head: {fixed} clips fixed, {broken} broken: {outcome}, {shown} "
-        "(exact McNemar test; one seed each, so differences between seeds are not in it)."
-    )
-
-
 def next_steps(runs: list[Run]) -> str:
     """What to do after the demo."""
     activate = Path(sys.prefix) / ("Scripts/activate" if os.name == "nt" else "bin/activate")
@@ -116,15 +88,15 @@ def next_steps(runs: list[Run]) -> str:
         f"The runs: {', '.join(str(run.path) for run in runs)}\n"
         "Next:\n"
         + (f"  source {shown}     once a terminal, for what follows\n" if asleep else "")
-        + "  make lab                      the notebooks, starting with 02_train_fr_head\n"
+        + f"  frviz compare {runs[0].path} {runs[-1].path} --report report.html\n"
+        "                                what the head changed, with tests and figures\n"
+        "  make lab                      the notebooks, starting with 02_train_fr_head\n"
         "  frcore recipes                all recipes, also the full models and NW-UCLA\n"
         "  frcore train synthetic_tiny_frhead --seed 1 --out runs/seed1    another seed"
     )
 
 
-def _row(
-    name: str, a: float, b: float, shape: str = "{:.1f}", change: str = "{:+.1f}"
-) -> tuple[str, str, str, str]:
+def _row(name: str, a: float, b: float, shape: str = "{:.1f}", change: str = "{:+.1f}") -> Row:
     shown = [float(shape.format(value)) for value in (a, b)]  # whose difference a reader checks
     cells = zip((shape, shape, change), (*shown, shown[1] - shown[0]), strict=True)
     return name, *("-" if np.isnan(value) else text.format(value) for text, value in cells)

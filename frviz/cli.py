@@ -54,7 +54,9 @@ def compare(
     report: Annotated[
         Path | None, typer.Option(help="Write everything to this HTML file, to be read offline.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only say where the report is.")] = False,
+    verdict: Annotated[
+        bool, typer.Option("--verdict", help="Print what came out in words, without the table.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of intervals and halves.")] = 0,
 ) -> None:
     """Compare two models over the same test clips: did it help, where, more than by chance?"""
@@ -67,7 +69,6 @@ def compare(
         reference=reference,
         seed=seed,
     )
-    if not quiet:
-        typer.echo(repr(comparison))
+    typer.echo(comparison.verdict if verdict else repr(comparison))
     if report is not None:
         typer.echo(f"Report: {comparison.report(report)}")

@@ -11,7 +11,7 @@ import frcore
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FILES = sorted((ROOT / "results").glob("*.json"))
+FILES = sorted(p for p in (ROOT / "results").glob("*.json") if not p.name.startswith("bench_"))
 
 
 def accuracies(found: object, name: str = "") -> Iterator[tuple[str, float]]:

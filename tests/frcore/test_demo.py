@@ -45,7 +45,7 @@ def test_the_demo_trains_both_recipes_and_compares_them(shown):
     percent = [f"{100 * p.accuracy():.1f}" for p in (a, b)]
     difference = float(percent[1]) - float(percent[0])  # of what is printed: a reader checks it
     assert row.groups() == (f"{len(a):,}", *percent, f"{difference:+.1f}")
-    assert "exact McNemar test" in text and "make lab" in text
+    assert "frviz compare" in text and "make lab" in text
 
 
 def test_the_demo_reuses_finished_runs_and_says_so(shown):

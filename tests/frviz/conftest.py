@@ -1,12 +1,27 @@
-"""Predictions made up for the tests of tables and figures."""
+"""Predictions made up for the tests of tables and figures, and a browser."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from frcore.predictions import Predictions
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+# A browser without a screen, a sandbox, or anything to talk to.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 Make = Callable[..., Predictions]
 
 
@@ -50,3 +65,18 @@ def random_pair(make: Make) -> Callable[..., tuple[Predictions, Predictions]]:
         )
 
     return drawn
+
+
+@pytest.fixture
+def page() -> "Iterator[Page]":
+    """An empty page of the system's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        browser.close()

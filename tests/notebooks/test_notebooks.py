@@ -15,7 +15,14 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("00_quickstart", "01_data_tour", "02_train_fr_head")
+NAMES = (
+    "00_quickstart",
+    "01_data_tour",
+    "02_train_fr_head",
+    "03_calibration",
+    "04_compare_baselines",
+    "05_ambiguous_groups",
+)
 PLOTLY = "application/vnd.plotly.v1+json"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -42,7 +49,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def executed(root: Path) -> dict[str, nbformat.NotebookNode]:
-    return {name: execute(name, root, FRCORE_DATA="data") for name in NAMES}
+    scores = root / "scores"  # none, unless a test brings some
+    where = {"FRCORE_DATA": "data", "FRVIZ_CACHE": str(root / "cache"), "FR_SCORES": str(scores)}
+    return {name: execute(name, root, **where) for name in NAMES}
 
 
 def outputs(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
@@ -110,8 +119,39 @@ def test_training_notebook_compares_both_models(executed) -> None:
     assert {"CL (FR Head)", "TP", "test"} <= finished  # by notebook 00: its curves are shown
     assert {"without FR Head", "with FR Head"} in shown and {"FN", "FP"} in shown
     assert len(shown) == 5
-    assert re.search(r"\d+ clips fixed, \d+ broken, p = ", text(notebook))
+    assert re.search(r"with FR Head: \d+ clips fixed, \d+ broken: ", text(notebook))
     assert "features (108, 256), prototypes (18, 256)" in text(notebook)
+
+
+def test_calibration_notebook_shows_the_head_at_work(executed) -> None:
+    notebook = executed["03_calibration"]
+    shown = traces(notebook)
+    assert {"TP clips", "fin.spatial", "low.temporal"} <= shown[0]
+    assert {"measured", "by choice alone"} in shown
+    assert {"learnt", "forgotten", "never learnt"} in shown
+    assert {"as sure as right", "gap", "model"} in shown
+    assert "fn_gain" in text(notebook)
+    assert re.search(r"'temperature': \d", text(notebook))
+
+
+def test_comparison_notebook_ends_with_a_report(executed, root) -> None:
+    notebook = executed["04_compare_baselines"]
+    assert "from the validation clips of A" in text(notebook)
+    assert "1 and 1 runs. FR Head: " in text(notebook)
+    assert "No published scores in" in text(notebook)
+    assert len(figures(notebook)) == 5
+    assert (root / "runs/demo/comparison.html").stat().st_size > 1_000_000
+
+
+def test_groups_notebook_draws_maps(executed) -> None:
+    notebook = executed["05_ambiguous_groups"]
+    assert len(figures(notebook)) == 4
+    assert "writing · reading · typing on a keyboard" in text(notebook)
+    assert "of 15 neighbours are shared" in text(notebook)
+    titles = [figure["layout"]["title"]["text"] for figure in figures(notebook)]
+    assert "t-SNE of space backbone" in titles[0]
+    assert "UMAP of space backbone" in titles[2]
+    assert "t-SNE of space fin.spatial" in titles[3]
 
 
 def test_training_notebook_shows_finite_numbers(executed) -> None:
@@ -120,6 +160,16 @@ def test_training_notebook_shows_finite_numbers(executed) -> None:
             if trace.get("name"):
                 assert len(trace["x"]) == len(trace["y"]) > 0
                 assert None not in trace["y"]
+
+
+def test_published_scores_are_compared_where_they_are(executed, reference, root) -> None:
+    scores = reference / "data" / "scores" / "nw_ucla"
+    if not scores.is_dir():
+        pytest.skip(f"No {scores}.")
+    where = {"FRCORE_DATA": "data", "FR_SCORES": str(scores)}
+    notebook = execute("04_compare_baselines", root, **where)
+    assert "joint: 19 clips fixed, 13 broken: not distinguishable from chance" in text(notebook)
+    assert "ensemble of 2, 464 clips, 10 classes, top1=95.7%" in text(notebook)
 
 
 def test_data_tour_runs_on_nw_ucla(reference, tmp_path) -> None:

@@ -1,0 +1,70 @@
+"""The frviz command: what it prints, what it writes, mistakes as one message with exit 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import frcore
+from frviz.cli import app
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def files(random_pair, tmp_path: Path) -> list[Path]:
+    pair = random_pair(200, gain=0.2)
+    return [x.save(tmp_path / f"{name}.npz") for name, x in zip("ab", pair, strict=True)]
+
+
+def test_compare_prints_a_table_and_a_verdict_and_writes_a_report(files, tmp_path) -> None:
+    report = tmp_path / "new" / "report.html"
+    done = run("compare", *files, "--names", "plain", "FR Head", "--report", report)
+    assert done.exit_code == 0, done.output
+    assert "top-1" in done.stdout
+    assert "FR Head is better" in done.stdout
+    assert f"Report: {report}" in done.stdout
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_only_the_verdict(files) -> None:
+    done = run("compare", *files, "--verdict")
+    assert done.stdout.startswith("B: ")
+    assert "top-1" not in done.stdout
+
+
+def test_seeds_and_a_reference(files) -> None:
+    a, b = files
+    done = run("compare", a, b, "--a", a, "--b", b, "--reference", b, "--seed", 3)
+    assert done.exit_code == 0, done.output
+    assert "2 and 2 runs" in done.stdout
+
+
+def test_a_mistake_is_one_message(files, tmp_path) -> None:
+    done = run("compare", files[0], tmp_path / "nowhere")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.output
+    assert isinstance(run("--debug", "compare", files[0], "nowhere").exception, frcore.UserError)
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from frviz.cli import app\n"
+        "try: app(['compare', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'pandas', 'plotly', 'sklearn', 'umap'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_it_is_a_module_and_says_its_version() -> None:
+    command = [sys.executable, "-m", "frviz", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"frviz {frcore.__version__}\n"
