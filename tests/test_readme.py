@@ -152,7 +152,8 @@ def test_marked_code_runs(tmp_path, monkeypatch, capsys) -> None:
     for code in marked:
         exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert len(marked) == 4
+    assert len(marked) == 5
+    assert Path("report.html").is_file()
     assert "Predictions('synthetic/test', ctrgcn_tiny+fr, 108 clips" in printed
     assert "Skeleton('hand', 4 joints" in printed
     assert "clip060" in printed  # the first test clip of one's own data
