@@ -1,5 +1,6 @@
 """What score and label files of others hold, whatever their format: `scores` puts it together."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +159,7 @@ def _ids_of_table(table: pd.DataFrame) -> list[str] | None:
     column = next((name for name in _IDS if name in table.columns), None)
     if column is None:
         return None
-    # frcore writes a ' before text that a spreadsheet would run
-    return table[column].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True).tolist()
+    return table[column].map(plain_text).tolist()
 
 
 def _ids_of_arrays(arrays: _OpenArrays) -> list[str] | None:
@@ -213,3 +213,21 @@ def classes_of(values: np.ndarray, what: str) -> np.ndarray:
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise UserError(f"{what}: expected (N,) classes, got {values.dtype} {values.shape}.")
     return values.astype(np.int64)
+
+
+def class_names_in(content: Any, count: int) -> tuple[str, ...] | None:
+    """Names beside the classes of a table, as `frcore predict --out` writes them; None without."""
+    if not isinstance(content, pd.DataFrame):
+        return None
+    names = [f"class {k}" for k in range(count)]
+    found = False
+    for number, name in (("label", "class"), ("predicted", "predicted_class")):
+        if {number, name} <= set(content.columns):
+            for k, text in dict(zip(content[number], content[name], strict=True)).items():
+                names[int(k)], found = plain_text(text), True
+    return tuple(names) if found else None
+
+
+def plain_text(text: str) -> str:
+    """Text of a CSV without the ' that frcore writes before what a spreadsheet would run."""
+    return re.sub(r"^'(?=[=+\-@\t\r])", "", text)

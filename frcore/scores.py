@@ -15,7 +15,15 @@ from frcore.data.catalog import get_benchmark
 from frcore.ensembles import first_ten
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frcore.score_files import LABELS, Part, classes_of, labels_in, read_file, scores_in
+from frcore.score_files import (
+    LABELS,
+    Part,
+    class_names_in,
+    classes_of,
+    labels_in,
+    read_file,
+    scores_in,
+)
 
 
 def read_scores(
@@ -49,7 +57,8 @@ def read_scores(
         scores: which array or column to take, where the file has several.
         kind: "probabilities" for scores after softmax: they become log-probabilities.
         benchmark: its class names are used ("nw_ucla", ...).
-        class_names: K names; without these and a benchmark "class 0", "class 1", ...
+        class_names: K names; without these and a benchmark those of a CSV that frcore wrote, else
+            "class 0", "class 1", ...
         metadata: kept with the predictions, such as `{"model": "ctrgcn+fr"}`.
 
     Raises:
@@ -65,6 +74,8 @@ def read_scores(
             f"frcore.read_scores({path.name!r}, labels='val_label.pkl')."
         )
     ids, values, true = _join(found, truth)
+    if class_names is None and benchmark is None:
+        class_names = class_names_in(content, _count_classes(values, true))
     names = _class_names(values, true, benchmark, class_names)
     record = {"source": path.name, "split": "test", **dict(metadata or {})}
     if benchmark is not None:
@@ -127,8 +138,7 @@ def _check_unique(part: Part) -> None:
 def _class_names(
     values: np.ndarray, true: np.ndarray, benchmark: str | None, given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    highest = max([0, *values.tolist(), *true.tolist()] if values.ndim == 1 else [0])
-    count = values.shape[1] if values.ndim == 2 else int(highest) + 1
+    count = _count_classes(values, true)
     if given is None and benchmark is None:
         return tuple(f"class {k}" for k in range(count))
     names = tuple(given) if given is not None else get_benchmark(benchmark).class_names
@@ -136,6 +146,12 @@ def _class_names(
         source = "class_names" if given is not None else f"benchmark '{benchmark}'"
         raise UserError(f"The scores have {count} classes, {source} has {len(names)}.")
     return names
+
+
+def _count_classes(values: np.ndarray, true: np.ndarray) -> int:
+    if values.ndim == 2:
+        return values.shape[1]
+    return 1 + int(max(values.max(initial=0), true.max(initial=0)))
 
 
 def _log_probabilities(values: np.ndarray, path: Path) -> np.ndarray:

@@ -5,7 +5,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from frcore.display import short
-from frviz.figures.style import BLUE, GREY, INK, VERMILLION, finish, text
+from frviz.figures.style import BLUE, GREY, GRID, INK, VERMILLION, finish, text
+from frviz.tables.shown import shown
 
 ALPHA = 0.05
 _KINDS = (  # significant?, better?, name, colour, symbol
@@ -90,6 +91,42 @@ def differences(
         automargin=True,
         showgrid=len(table) <= 20,
     )
+
+
+def level_table(
+    table: pd.DataFrame, *, names: tuple[str, str] = ("A", "B"), title: str = "Difficulty levels"
+) -> go.Figure:
+    """The paper's Table 4 as a picture: a row a level, both accuracies, difference and test.
+
+    Args:
+        table: from `Comparison.levels`.
+        names: of A and B.
+        title: of the figure.
+    """
+    cells = shown(table).drop(columns=["fixed", "broken", "p"])
+    cells = cells.rename(columns={"A %": f"{names[0]} %", "B %": f"{names[1]} %"})
+    limits = ("below 70 %", "70 to 90 %", "above 90 %")
+    levels = [f"{level} ({limit})" for level, limit in zip(table.index, limits, strict=True)]
+    columns = [levels, *(cells[name].astype(str).map(text).to_list() for name in cells)]
+    figure = go.Figure(
+        go.Table(
+            header={
+                "values": [f"<b>{text(name)}</b>" for name in ("level", *cells)],
+                "align": "left",
+                "fill": {"color": GRID},
+                "line": {"width": 0},
+            },
+            cells={
+                "values": columns,
+                "align": "left",
+                "fill": {"color": "rgba(0,0,0,0)"},
+                "line": {"color": GRID},
+                "height": 26,
+            },
+            columnwidth=[22, 10, 8, 12, 12, 9, 18, 9, 12],
+        )
+    )
+    return finish(figure, title=title, height=240, axes=False)
 
 
 def class_slopes(

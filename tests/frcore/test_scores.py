@@ -131,10 +131,11 @@ def test_csv_of_scores_and_of_classes(tmp_path: Path) -> None:
 
 def test_csv_that_frcore_wrote_comes_back(tmp_path: Path) -> None:
     ids = ["=1+1", "b", "-c", "'d"]
-    made = Predictions.from_labels(ids, LABELS, [1, 0, 1, 2], ["x", "y", "z"])
+    made = Predictions.from_labels(ids, LABELS, [1, 0, 1, 2], ["x", "y", "=z"])
     found = read_scores(write_csv(tmp_path / "p.csv", made.frame()))
     assert found.sample_ids == tuple(ids)
     np.testing.assert_array_equal(found.predicted, made.predicted)
+    assert found.class_names == ("x", "y", "=z")
 
 
 def test_probabilities_stay_what_they_are(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def all_figures(a, b) -> dict[str, go.Figure]:
         "outcomes": figures.embedding_pair(
             frviz.embed_pair(a, b, method="pca"), colour="outcome", names=compared.names
         ),
+        "table": figures.level_table(compared.levels, names=compared.names),
         "shift": figures.calibration_shift(shift, names=compared.names),
         "reliability": figures.reliability(frviz.reliability(a)),
     }
@@ -135,6 +136,15 @@ def test_differences_are_sorted_and_marked(pair) -> None:
     assert [x for _, x in points] == sorted(100 * table["difference"])
     order = figures.differences(table, by_size=False).layout.yaxis.ticktext
     assert list(order) == list(table.index[::-1])
+
+
+def test_the_table_of_levels_shows_what_was_measured(pair) -> None:
+    levels = frviz.compare(*pair(10)).levels
+    columns = figures.level_table(levels, names=("x", "y")).data[0]
+    heads = list(columns.header["values"])
+    assert heads[:5] == [f"<b>{h}</b>" for h in ("level", "classes", "clips", "x %", "y %")]
+    assert columns.cells["values"][0][0] == "hard (below 70 %)"
+    assert list(columns.cells["values"][3]) == [f"{100 * a:.2f}" for a in levels["a"]]
 
 
 def test_maps_draw_every_clip_once_in_both_panes(pair) -> None:
