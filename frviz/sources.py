@@ -1,20 +1,17 @@
 """What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from frcore.ensembles import align
-from frcore.errors import UserError
+from frcore.errors import UserError, unknown_name
 from frcore.predictions import Predictions
 from frcore.run import Run
 from frcore.scores import read_scores
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Source = Predictions | Run | str | Path
 Split = Literal["train", "val", "test"]
@@ -103,14 +100,12 @@ def class_labels(class_names: Sequence[str]) -> pd.Index:
     )
 
 
-def class_number(name: Any, labels: "pd.Index | Iterable[str]") -> int:
+def class_number(name: Any, labels: Iterable[str]) -> int:
     """The index of a class given by its name or number.
 
     Raises:
         UserError: no such class; near names are shown.
     """
-    from frcore.errors import unknown_name
-
     names = list(labels)
     if isinstance(name, str) and name in names:
         return names.index(name)

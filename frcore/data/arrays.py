@@ -75,6 +75,11 @@ def from_arrays(
         channels=_count_channels(clips),
         source="own arrays",
     )
+    if benchmark.channels == 3 and _look_like_scores(clips):
+        log.warning(
+            "The third channel lies in 0..1 in all clips, x and y do not: is it the score of a "
+            "keypoint detector? It would be taken for z; pass clip[:, :, :2] to leave it out."
+        )
     ids = ids if ids is not None else list(_numbered(splits))
     records = (
         ClipRecord(
@@ -187,3 +192,15 @@ def _count_channels(clips: list[Any]) -> int:
         if usual:
             return usual[0]
     return 3
+
+
+def _look_like_scores(clips: list[Any]) -> bool:
+    """(x, y, score) instead of (x, y, z)."""
+    whole = [np.asarray(c) for c in clips if np.ndim(c) in (3, 4) and np.shape(c)[2] == 3]
+    whole = [np.nan_to_num(c) for c in whole if c.dtype.kind in "fiu" and c.size]
+    thirds, others = [c[:, :, 2] for c in whole], [c[:, :, :2] for c in whole]
+    return (
+        bool(whole)
+        and all(third.min() >= 0 and third.max() <= 1 for third in thirds)
+        and max(np.abs(other).max() for other in others) > 2
+    )

@@ -47,6 +47,20 @@ def test_persons_are_the_last_axis_and_only_those_who_appear(tmp_path):
     np.testing.assert_array_equal(stored[:, 1], clips[0][..., 2])
 
 
+def test_scores_in_the_place_of_z_are_pointed_out(tmp_path, caplog):
+    pixels = [100 * np.abs(walk(t, seed=t, shape=(4, 3))) for t in (3, 5, 4, 6)]
+    make(tmp_path, "depth", clips=pixels)
+    assert "score" not in caplog.text
+    for clip in pixels:
+        clip[..., 2] = np.clip(clip[..., 2], 0, 1)
+    make(tmp_path, "keypoints", clips=pixels)
+    assert "score of a keypoint detector" in caplog.text
+    caplog.clear()
+    make(tmp_path, "flat", clips=[clip[:, :, :2] for clip in pixels])
+    make(tmp_path, "unit", clips=[clip / 1000 for clip in pixels])  # x and y are as small
+    assert "score" not in caplog.text
+
+
 def test_known_skeletons_go_by_name(tmp_path):
     clips = np.ones((2, 5, 17, 2))  # one array of equally long clips
     store = make(tmp_path, clips=clips, labels=np.array([0, 2]), split=["train"] * 2,
