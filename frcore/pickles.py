@@ -1,13 +1,11 @@
 """Pickles from others, read without executing anything.
 
-Two gates: the opcodes are scanned before anything is loaded, and every global a pickle names is
-looked up in a table of builders of our own, which check what they are given. Plain values (numbers,
-text, lists, dictionaries) and NumPy arrays of numbers or text come out, nothing else.
+The opcodes are interpreted here, not by `pickle`: numbers, text, lists, tuples, dictionaries and
+NumPy arrays of numbers or text come out. A global that a pickle names is looked up in a table of
+builders of our own, which check what they are given; every other one is refused by its name.
 """
 
-import io
 import math
-import pickle
 import pickletools
 import re
 from collections.abc import Callable
@@ -18,12 +16,25 @@ import numpy as np
 
 from frcore.errors import UserError
 
+MAX_DEPTH = 8  # of lists, tuples and dictionaries within each other
 _ATOM = re.compile(r"[biuf][1248]|f16|[SU]\d{1,6}")  # dtypes of numbers and text
-_REFUSED_OPCODES = {
-    *("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"),  # objects that live outside the file
-    *("INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"),
+_KEYS = (str, int, float, bytes, bool, type(None))  # what may be a key: hashed in no time
+
+# Opcodes that push what stands behind them; ints, floats, text and bytes are decoded by pickletools
+_PUSH = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-_MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
+_NEW: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Refused(Exception):
@@ -41,69 +52,133 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        _scan(data)
-        return _arrays(_Unpickler(io.BytesIO(data), encoding="latin1").load())
+        return _plain(_Machine().run(data), {}, 0)
     except _Refused as error:
         raise UserError(
             f"{path} is refused: it is a pickle that wants {error}. Only numbers, text, lists, "
             "dictionaries and NumPy arrays are read, and nothing was executed. Save the scores as "
             ".npz or .csv instead."
         ) from error
-    except Exception as error:  # whatever pickle raises over damaged or hostile bytes
+    except Exception as error:  # whatever damaged or hostile bytes lead to
         raise UserError(
             f"{path} is not a readable pickle: {error or type(error).__name__}."
         ) from error
 
 
-def _scan(data: bytes) -> None:
-    """Reads all opcodes without acting on them: lengths fit the file, memo numbers are small."""
-    stores = 0
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in _REFUSED_OPCODES:
-            raise _Refused(f"the operation {opcode.name}")
-        if opcode.name in _MEMO_OPCODES:
-            stores += 1
-            if int(argument) > 2 * stores + 1000:  # the loader allocates up to that number
-                raise ValueError(f"memo number {argument} after {stores} stores")
+class _Machine:
+    """The stack machine of pickle, without the operations that reach beyond data."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []  # stacks below the marks
+        self.memo: dict[int, Any] = {}
+
+    def run(self, data: bytes) -> Any:
+        """The value that is on the stack at STOP."""
+        for opcode, argument, _ in pickletools.genops(data):
+            self._step(opcode.name, argument)
+        return self.stack.pop()
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self.stack
+        if name in _PUSH:
+            stack.append(argument)
+        elif name in _NEW:
+            stack.append(_NEW[name]())
+        elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[len(self.memo) if name == "MEMOIZE" else int(argument)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self.memo[int(argument)])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            if name == "STACK_GLOBAL":
+                below, attribute = stack.pop(-2), stack.pop()
+                argument = f"{_text(below)} {_text(attribute)}"
+            stack.append(_builder(argument))
+        elif name == "REDUCE":
+            arguments, builder = stack.pop(), stack.pop()
+            if not isinstance(builder, _Builder) or not isinstance(arguments, tuple):
+                raise ValueError("a call of what is no function")
+            stack.append(builder.build(*arguments))
+        elif name == "BUILD":
+            state, value = stack.pop(), stack[-1]
+            if not isinstance(value, _Array | _DType):
+                raise _Refused(f"to change the state of a {type(value).__name__.strip('_')}")
+            value.set_state(state)
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            self._collect(name)
+
+    def _collect(self, name: str) -> None:
+        """Operations on lists, tuples and dictionaries."""
+        if name == "MARK":
+            self.marked.append(self.stack)
+            self.stack = []
+        elif name in _TUPLES:
+            count = _TUPLES[name]
+            if len(self.stack) < count:
+                raise ValueError("too little on the stack")
+            self.stack[-count:] = [tuple(self.stack[-count:])]
+        elif name == "APPEND":
+            value = self.stack.pop()
+            _as(self.stack[-1], list).append(value)
+        elif name == "SETITEM":
+            value, key = self.stack.pop(), self.stack.pop()
+            _set(self.stack[-1], [key, value])
+        elif name in ("TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS", "POP_MARK"):
+            items, self.stack = self.stack, self.marked.pop()
+            if name in ("TUPLE", "LIST"):
+                self.stack.append(tuple(items) if name == "TUPLE" else items)
+            elif name == "DICT":
+                self.stack.append(_set({}, items))
+            elif name == "APPENDS":
+                _as(self.stack[-1], list).extend(items)
+            elif name == "SETITEMS":
+                _set(self.stack[-1], items)
+        elif name == "POP":
+            self.stack.pop()
+        else:  # objects, extensions, persistent ids, buffers from outside, sets
+            raise _Refused(f"the operation {name}")
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}"
-        if wanted not in _BUILDERS:
-            raise _Refused(f"'{wanted}'")
-        return _BUILDERS[wanted]
+def _as(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"a {kind.__name__} is expected")
+    return value
+
+
+def _text(value: Any) -> str:
+    return _as(value, str)
+
+
+def _set(target: Any, items: list[Any]) -> dict[Any, Any]:
+    """Sets keys and values, which alternate."""
+    keys = items[::2]
+    if len(items) % 2 or not all(isinstance(key, _KEYS) for key in keys):
+        raise _Refused("keys of a dictionary that are neither text nor numbers")
+    _as(target, dict).update(zip(keys, items[1::2], strict=True))
+    return target
 
 
 class _Builder:
-    """A function in the place of a global. Without attributes, so a pickle can set none."""
-
-    __slots__ = ("_build",)
+    """A function in the place of a global."""
 
     def __init__(self, build: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_build", build)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise _Refused(f"to set '{name}'")
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._build(*arguments)
+        self.build = build
 
 
 class _DType:
     """A dtype of numbers or text on its way: the code comes first, the byte order as its state."""
 
-    __slots__ = ("_dtype",)
-
     def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
         if not isinstance(code, str) or not _ATOM.fullmatch(code):
-            raise _Refused(f"arrays of type {str(code)[:40]!r}")
+            shown = repr(code[:40]) if isinstance(code, str) else type(code).__name__
+            raise _Refused(f"arrays of type {shown}")
         self._dtype = np.dtype(code)
 
-    def __setstate__(self, state: Any) -> None:
-        order = state[1]
+    def set_state(self, state: Any) -> None:
+        """Takes the byte order from what NumPy wrote."""
+        order = _as(state, tuple)[1]
         if order not in ("<", ">", "=", "|"):
-            raise ValueError(f"byte order {str(order)[:10]!r}")
+            raise ValueError("an unknown byte order")
         self._dtype = self._dtype.newbyteorder(order)
 
     def array(self, raw: Any, shape: Any, fortran: bool) -> np.ndarray:
@@ -114,35 +189,40 @@ class _DType:
         shape = (shape,) if type(shape) is int else tuple(shape)
         whole = all(type(size) is int and size >= 0 for size in shape) and len(shape) <= 8
         if not whole or math.prod(shape) * self._dtype.itemsize != len(raw):
-            raise ValueError(f"{len(raw)} bytes do not make {self._dtype} {str(shape)[:80]}")
+            raise ValueError(f"{len(raw)} bytes do not make an array of {self._dtype}")
         return np.frombuffer(raw, self._dtype).reshape(shape, order="F" if fortran else "C")
 
 
 class _Array:
     """An array on its way: made empty, filled by its state."""
 
-    __slots__ = ("value",)
-
     def __init__(self, *_: Any) -> None:
         self.value: np.ndarray | None = None
 
-    def __setstate__(self, state: Any) -> None:
-        shape, dtype, fortran, raw = state[-4:]  # a version number comes before, but for old files
-        self.value = dtype.array(raw, shape, bool(fortran))
+    def set_state(self, state: Any) -> None:
+        """Takes shape, type and bytes from what NumPy wrote; old files have no version number."""
+        shape, dtype, fortran, raw = _as(state, tuple)[-4:]
+        self.value = _as(dtype, _DType).array(raw, shape, bool(fortran))
 
 
 def _scalar(dtype: Any, raw: Any) -> Any:
-    return dtype.array(raw, (), False).item()
+    return _as(dtype, _DType).array(raw, (), False).item()
 
 
 def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return dtype.array(raw, shape, order == "F")
+    return _as(dtype, _DType).array(raw, shape, order == "F")
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise _Refused(f"the encoding {str(encoding)[:40]!r}")
-    return text.encode("latin1")
+    if encoding not in ("latin1", "latin-1"):
+        raise _Refused("another encoding than latin1")
+    return _text(text).encode("latin1")
+
+
+def _ordered(items: Any = ()) -> dict[Any, Any]:
+    if not isinstance(items, list | tuple) or not all(len(pair) == 2 for pair in items):
+        raise ValueError("a dictionary is made of pairs")
+    return _set({}, [part for pair in items for part in pair])
 
 
 def _no_call(*_: Any) -> None:
@@ -150,13 +230,13 @@ def _no_call(*_: Any) -> None:
 
 
 _BUILDERS = {
-    "numpy.dtype": _Builder(_DType),
-    "numpy.ndarray": _Builder(_no_call),  # only an argument of _reconstruct
-    "_codecs.encode": _Builder(_encode),
-    "__builtin__.bytes": _Builder(lambda: b""),  # how empty bytes were written before
-    "collections.OrderedDict": _Builder(lambda *items: dict(*items)),
+    "numpy.dtype": _DType,
+    "numpy.ndarray": _no_call,  # only an argument of _reconstruct
+    "_codecs.encode": _encode,
+    "__builtin__.bytes": lambda: b"",  # how empty bytes were written before
+    "collections.OrderedDict": _ordered,
     **{
-        f"numpy.{core}.{name}": _Builder(build)
+        f"numpy.{core}.{name}": build
         for core in ("core", "_core")
         for name, build in {
             "multiarray._reconstruct": _Array,
@@ -167,10 +247,16 @@ _BUILDERS = {
 }
 
 
-def _arrays(value: Any, done: dict[int, Any] | None = None, depth: int = 0) -> Any:
-    """The same with NumPy arrays in the place of our own; refuses what still is a builder."""
-    done = {} if done is None else done  # by identity: a list that occurs often is converted once
-    if depth > 8:
+def _builder(named: str) -> _Builder:
+    name = named.replace(" ", ".", 1)
+    if name not in _BUILDERS:
+        raise _Refused(f"'{name[:80]}'")
+    return _Builder(_BUILDERS[name])
+
+
+def _plain(value: Any, done: dict[int, Any], depth: int) -> Any:
+    """The same with arrays in the place of our own; by identity, so repeats are done once."""
+    if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(value, _Builder | _DType):
         raise ValueError("a type instead of data")
@@ -182,8 +268,8 @@ def _arrays(value: Any, done: dict[int, Any] | None = None, depth: int = 0) -> A
         return value
     if id(value) not in done:
         if isinstance(value, dict):
-            made = {key: _arrays(item, done, depth + 1) for key, item in value.items()}
+            made: Any = {key: _plain(item, done, depth + 1) for key, item in value.items()}
         else:
-            made = type(value)(_arrays(item, done, depth + 1) for item in value)
+            made = type(value)(_plain(item, done, depth + 1) for item in value)
         done[id(value)] = made
     return done[id(value)]

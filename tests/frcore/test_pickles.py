@@ -110,7 +110,6 @@ HOSTILE = {
     "old instance": b"(inumpy.core.multiarray\n_reconstruct\n.",
     "persistent id": b"Pfile\n.",
     "extension": b"\x80\x02\x82\x01.",
-    "huge memo number": b"\x80\x02Nr\xff\xff\xff\x7f.",
     "huge bytes": b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\x00\x00.",
     "calls ndarray": b"cnumpy\nndarray\n(I10\ntR.",
     "an array of objects": b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.",
@@ -120,6 +119,15 @@ HOSTILE = {
     b"\ntRS'ab'\ntR.",
     "another encoding": b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.",
     "a dictionary of itself": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+    "hashes a tuple of tuples": b"\x80\x02}(K\x01" + b"q\x00h\x00\x86" * 70 + b"K\x02u.",
+    "hashes a deep tuple": b"\x80\x02}N" + b"\x85" * 400_000 + b"Ns.",
+    "doubles": b"\x80\x02}N" + b"2\x86" * 70 + b"Ns.",
+    "a type of tuples": b"cnumpy\ndtype\n(K\x01" + b"q\x00h\x00\x86" * 70 + b"tR.",
+    "a set": b"\x80\x04\x8f.",
+    "too little on the stack": b"\x80\x02N\x87.",
+    "a list of a tuple": b"\x80\x02)Na.",
+    "a deep list": b"\x80\x02" + b"]" * 30 + b"a" * 29 + b".",
+    "a call of text": b"\x80\x02U\x01x)R.",
     "nothing": b"",
     "cut": pickle.dumps([1.0] * 100)[:-20],
     "no pickle": b"sample_id,label\n",
@@ -130,6 +138,10 @@ HOSTILE = {
 def test_hostile_and_damaged_files_are_errors_of_the_user(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UserError, match=r"file\.pkl"):
         read(tmp_path, data)
+
+
+def test_a_huge_memo_number_costs_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, b"\x80\x02Nr\xff\xff\xff\x7f.") is None
 
 
 def test_an_array_that_declares_more_than_it_has_is_refused(tmp_path: Path) -> None:
