@@ -69,7 +69,10 @@ def align(first: Member, member: Member, who: str) -> Member:
     """
     classes = len(member.class_names), len(first.class_names)
     if classes[0] != classes[1]:
-        raise UserError(f"{who} has {classes[0]} classes, the first has {classes[1]}.")
+        raise UserError(
+            f"{who} has {classes[0]} classes, the first has {classes[1]}. (Hard predictions "
+            "without class names count the classes that occur: give class_names or a benchmark.)"
+        )
     missing = set(first.sample_ids) - set(member.sample_ids)
     foreign = set(member.sample_ids) - set(first.sample_ids)
     if missing or foreign:

@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A mistake the user can mend; its text names the thing, the value, the choices, the remedy."""
 
 
+class NoSuchSplit(UserError):
+    """A store has no clips in the split that is asked for."""
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """ " Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near."""
     near = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)

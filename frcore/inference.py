@@ -25,7 +25,7 @@ from frcore.data.benchmarks import Benchmark
 from frcore.data.catalog import open_store
 from frcore.data.store import Store
 from frcore.device import choose_device, choose_precision, torch_settings
-from frcore.errors import UserError, unknown_name
+from frcore.errors import NoSuchSplit, UserError, unknown_name
 from frcore.evaluation import BACKBONE_SPACE, forward_split, unusable_clips
 from frcore.predictions import Predictions
 from frcore.recognizer import FORMAT, Recognizer, build_recognizer
@@ -206,7 +206,7 @@ def _predict(
         data = data.model_copy(update={"val_subjects": (), "duplicates": "keep"})
     pipeline = load_split(store, split, data, device)
     if pipeline is None:
-        raise UserError(
+        raise NoSuchSplit(
             f"{store} has no clips in split '{split}' (protocol "
             f"'{store.protocol(data.protocol)}', val_subjects {list(data.val_subjects)})."
         )

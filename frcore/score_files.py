@@ -38,7 +38,7 @@ def read_file(path: Path) -> Any:
         if suffix == ".csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False)
         loaded = np.load(path, allow_pickle=False)
-        return loaded if suffix == ".npy" else _OpenArrays(loaded)
+        return loaded if isinstance(loaded, np.ndarray) else _OpenArrays(loaded)
     except FileNotFoundError as error:
         raise UserError(f"No file {path}.") from error
     except Exception as error:  # pandas, zipfile and NumPy raise many kinds
@@ -67,11 +67,11 @@ def scores_in(content: Any, path: Path, wanted: str | None) -> Part:
         name = _choose(content.names, wanted, path)
         return Part(_numbers(content[name], f"{path}[{name!r}]"), _ids_of_arrays(content), where)
     if isinstance(content, dict):
-        rows = [np.asarray(row) for row in content.values()]
+        rows = [_row(row, path) for row in content.values()]
         ids, order = _keys(list(content), path)
         return Part(_stack([rows[place] for place in order], path), ids, where)
     if isinstance(content, list | tuple):
-        return Part(_stack([np.asarray(row) for row in content], path), None, where)
+        return Part(_stack([_row(row, path) for row in content], path), None, where)
     return Part(_numbers(content, where), None, where)
 
 
@@ -80,7 +80,9 @@ def _keys(keys: list[Any], path: Path) -> tuple[list[str] | None, list[int]]:
     if all(isinstance(key, str) for key in keys):
         return keys, list(range(len(keys)))
     if not all(type(key) is int for key in keys):
-        raise UserError(f"{path}: expected sample names or indices as keys, got {keys[0]!r:.60}.")
+        raise UserError(
+            f"{path}: expected sample names or indices as keys, got {type(keys[0]).__name__}."
+        )
     place = {key: row for row, key in enumerate(keys)}
     missing = [index for index in range(len(keys)) if index not in place]
     if missing:
@@ -91,12 +93,25 @@ def _keys(keys: list[Any], path: Path) -> tuple[list[str] | None, list[int]]:
     return None, [place[index] for index in range(len(keys))]
 
 
+def _row(values: Any, path: Path) -> np.ndarray:
+    """One clip's K scores: an array, or a flat list of numbers."""
+    if isinstance(values, list | tuple):
+        if not all(isinstance(value, int | float) for value in values):
+            raise UserError(
+                f"{path}: expected K numbers for each clip, found nested lists or text."
+            )
+        values = np.asarray(values)
+    if not isinstance(values, np.ndarray):
+        values = np.zeros(())  # reported with its shape
+    return values.squeeze() if values.size == max(values.shape, default=0) else values
+
+
 def _stack(rows: list[np.ndarray], path: Path) -> np.ndarray:
     sizes = Counter(row.shape for row in rows)
-    if len(sizes) != 1 or next(iter(sizes)) == ():
+    if len(sizes) != 1 or len(next(iter(sizes))) != 1:
         shown = ", ".join(f"{count} of shape {shape}" for shape, count in sizes.most_common(3))
         raise UserError(f"{path}: expected K scores for each clip; found {shown or 'no clips'}.")
-    return _numbers(np.stack(rows).reshape(len(rows), -1), str(path))
+    return _numbers(np.stack(rows), str(path))
 
 
 def _numbers(values: np.ndarray, what: str) -> np.ndarray:
@@ -164,7 +179,10 @@ def _ids_of_table(table: pd.DataFrame) -> list[str] | None:
 
 def _ids_of_arrays(arrays: _OpenArrays) -> list[str] | None:
     column = next((name for name in _IDS if name in arrays.names), None)
-    return None if column is None else [str(name) for name in arrays[column].tolist()]
+    if column is None:
+        return None
+    names = arrays[column].tolist()
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def labels_in(content: Any, path: Path) -> Part | None:
@@ -184,7 +202,7 @@ def labels_in(content: Any, path: Path) -> Part | None:
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         return _label_records(content, path)
     if isinstance(content, list | tuple) and len(content) == 2 and _are_names(content[0]):
-        return Part(classes_of(np.asarray(content[1]), where), [str(n) for n in content[0]], where)
+        return Part(classes_of(_row(content[1], path), where), [str(n) for n in content[0]], where)
     if isinstance(content, np.ndarray) and content.ndim == 1:
         return Part(classes_of(content, where), None, where)
     return None
@@ -195,13 +213,17 @@ def _label_records(records: list[dict[str, Any]], path: Path) -> Part:
     wrong = [row for row in records if not isinstance(row.get("file_name"), str)]
     wrong += [row for row in records if type(row.get("label")) is not int or row["label"] < 1]
     if wrong:
-        raise UserError(f"{path}: expected file_name and label (from 1), got {wrong[0]!r:.120}.")
+        got = {name: wrong[0].get(name) for name in ("file_name", "label")}
+        shown = got if all(isinstance(v, str | int | None) for v in got.values()) else "others"
+        raise UserError(f"{path}: expected file_name and label (from 1), got {shown}.")
     values = np.array([row["label"] - 1 for row in records])
     return Part(values, [row["file_name"] for row in records], str(path))
 
 
 def _are_names(values: Any) -> bool:
-    return len(np.shape(values)) == 1 and all(isinstance(name, str) for name in list(values))
+    if not isinstance(values, list | tuple | np.ndarray):
+        return False
+    return all(isinstance(name, str) for name in values)
 
 
 def classes_of(values: np.ndarray, what: str) -> np.ndarray:
@@ -224,7 +246,8 @@ def class_names_in(content: Any, count: int) -> tuple[str, ...] | None:
     for number, name in (("label", "class"), ("predicted", "predicted_class")):
         if {number, name} <= set(content.columns):
             for k, text in dict(zip(content[number], content[name], strict=True)).items():
-                names[int(k)], found = plain_text(text), True
+                if int(k) < count:
+                    names[int(k)], found = plain_text(text), True
     return tuple(names) if found else None
 
 

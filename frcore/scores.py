@@ -13,7 +13,7 @@ import numpy as np
 
 from frcore.data.catalog import get_benchmark
 from frcore.ensembles import first_ten
-from frcore.errors import UserError
+from frcore.errors import UserError, unknown_name
 from frcore.predictions import Predictions
 from frcore.score_files import (
     LABELS,
@@ -24,6 +24,8 @@ from frcore.score_files import (
     read_file,
     scores_in,
 )
+
+MAX_CLASSES = 10_000  # that are believed without their names
 
 
 def read_scores(
@@ -64,6 +66,8 @@ def read_scores(
     Raises:
         UserError: an unreadable or refused file; missing, duplicate or foreign ids.
     """
+    if kind not in ("logits", "probabilities"):
+        raise unknown_name("kind", kind, ("logits", "probabilities"))
     path = Path(path)
     content = read_file(path)
     found = scores_in(content, path, scores)
@@ -75,7 +79,7 @@ def read_scores(
         )
     ids, values, true = _join(found, truth)
     if class_names is None and benchmark is None:
-        class_names = class_names_in(content, _count_classes(values, true))
+        class_names = class_names_in(content, min(_count_classes(values, true), MAX_CLASSES))
     names = _class_names(values, true, benchmark, class_names)
     record = {"source": path.name, "split": "test", **dict(metadata or {})}
     if benchmark is not None:
@@ -139,6 +143,8 @@ def _class_names(
     values: np.ndarray, true: np.ndarray, benchmark: str | None, given: Sequence[str] | None
 ) -> tuple[str, ...]:
     count = _count_classes(values, true)
+    if count > MAX_CLASSES and given is None and benchmark is None:
+        raise UserError(f"A class {count - 1} occurs; pass class_names= if there are so many.")
     if given is None and benchmark is None:
         return tuple(f"class {k}" for k in range(count))
     names = tuple(given) if given is not None else get_benchmark(benchmark).class_names

@@ -2,11 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from frcore.commands import make_app
+
+if TYPE_CHECKING:
+    from frcore.predictions import Predictions
 
 app = make_app()
 
@@ -51,6 +54,12 @@ def compare(
     reference: Annotated[
         Path | None, typer.Option(help="Whose confusions make groups and levels; A by default.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write everything to this HTML file, to be read offline.")
     ] = None,
@@ -62,13 +71,18 @@ def compare(
     """Compare two models over the same test clips: did it help, where, more than by chance?"""
     from frviz.comparison import compare as compare_models
 
-    comparison = compare_models(
-        [a, *(more_a or [])],
-        [b, *(more_b or [])],
-        names=names or None,
-        reference=reference,
-        seed=seed,
-    )
+    sides: list[list[Any]] = [[a, *(more_a or [])], [b, *(more_b or [])]]
+    if labels or benchmark:
+        sides = [[_scores(path, labels, benchmark) for path in side] for side in sides]
+    comparison = compare_models(*sides, names=names or None, reference=reference, seed=seed)
     typer.echo(comparison.verdict if verdict else repr(comparison))
     if report is not None:
         typer.echo(f"Report: {comparison.report(report)}")
+
+
+def _scores(path: Path, labels: Path | None, benchmark: str | None) -> "Predictions":
+    """A published score file; its folder tells files of the same name apart."""
+    from frcore.scores import read_scores
+
+    source = str(Path(path.parent.name) / path.name)
+    return read_scores(path, labels, benchmark=benchmark, metadata={"source": source})

@@ -1,5 +1,6 @@
 """`frviz.compare`: did a change help, where, and is it more than chance?"""
 
+import contextlib
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from frcore.display import plain
-from frcore.errors import UserError
+from frcore.errors import NoSuchSplit, UserError
 from frcore.predictions import Predictions
 from frcore.run import Run
 from frviz.sources import Source, members_of
 from frviz.tables import comparison as tables
 from frviz.tables.clusters import class_clusters
+from frviz.tables.groups import folds
 from frviz.tables.paired import Paired
 from frviz.tables.shown import as_text, summary_html
 from frviz.tables.verdict import in_words
@@ -43,10 +45,11 @@ def compare(
             runs that differ in their seed.
         b: what changed, likewise.
         names: how the two are called; by default what tells their runs apart.
-        reference: whose confusions make groups and levels; A by default. By its validation
-            predictions where it is a run that has them, else by cross-fitting over two halves of
-            the test clips.
-        seed: of intervals and halves.
+        reference: whose confusions make groups and levels. By default those of both, counted
+            alike: chosen by A alone, as in the paper (`reference=a`), they favour any B in the
+            classes where this run of A happened to be weak. By validation predictions where the
+            models are runs that have them, else by cross-fitting over two halves of the test clips.
+        seed: of intervals and halves; 0 or more.
 
     Raises:
         UserError: a source that cannot be read, or clips that are not the same; listed.
@@ -54,10 +57,18 @@ def compare(
     Example:
         >>> frviz.compare("runs/base", "runs/fr").report("comparison.html")
     """
-    runs_a, runs_b = members_of(a), members_of(b)
-    paired = Paired.of(runs_a, runs_b)
-    judge, how = _reference(a if reference is None else reference, runs_a, reference is None)
-    return Comparison(paired, _names(paired, names), tuple(judge), how, seed)
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed: expected a whole number, 0 or more; got {seed!r}.")
+    paired = Paired.of(members_of(a), members_of(b))
+    if reference is None:
+        judges, how = _judges([a, b], [paired.a, paired.b], "both models")
+    else:
+        who = "A alone" if reference is a else "the reference"
+        judges, how = _judges([reference], None, who)
+    if set(judges[0][0].sample_ids) & set(paired.a[0].sample_ids):
+        how += ", cross-fitted: chosen on one half of the test clips, measured on the other"
+    folds(paired.a[0], judges, seed)  # says now what does not fit
+    return Comparison(paired, _names(paired, names), judges, how, seed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,14 +78,14 @@ class Comparison:
     Attributes:
         paired: both models, clip by clip.
         names: of A and B.
-        reference: whose confusions make groups and levels.
-        reference_note: how, in words.
+        judges: models (each with its runs) whose confusions make groups and levels.
+        reference_note: who these are, in words.
         seed: of intervals and halves.
     """
 
     paired: Paired
     names: tuple[str, str]
-    reference: tuple[Predictions, ...]
+    judges: tuple[tuple[Predictions, ...], ...]
     reference_note: str
     seed: int
 
@@ -91,12 +102,12 @@ class Comparison:
     @cached_property
     def groups(self) -> pd.DataFrame:
         """A row an ambiguous group (the paper's Figure 4), corrected for its choice."""
-        return tables.group_changes(self.paired, self.reference, seed=self.seed)
+        return tables.group_changes(self.paired, self.judges, seed=self.seed)
 
     @cached_property
     def levels(self) -> pd.DataFrame:
         """Hard, medium and easy classes (Table 4), corrected for their choice."""
-        return tables.level_changes(self.paired, self.reference, seed=self.seed)
+        return tables.level_changes(self.paired, self.judges, seed=self.seed)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -196,6 +207,8 @@ class Comparison:
             Section("How often they agree", table=self.agreement.round(4)),
             Section("What was compared", table=self._facts()),
         ]
+        if not self.paired.single:
+            sections.append(Section("Each pair of runs", table=self.runs))
         sections += [
             Section(headings[name], figure, by_name.get(name))
             for name, figure in self.figures().items()
@@ -253,7 +266,7 @@ class Comparison:
 
 def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
     if names is not None:
-        if isinstance(names, str) or len(names) != 2 or not all(map(str, names)):
+        if not isinstance(names, list | tuple) or len(names) != 2 or not all(map(str, names)):
             raise UserError(f"names: expected two, such as ('baseline', 'FR Head'), got {names!r}.")
         return str(names[0]), str(names[1])
     for key in ("model", "run", "stream", "source"):
@@ -263,24 +276,17 @@ def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
     return "A", "B"
 
 
-def _reference(
-    source: Any, runs_a: list[Predictions], default: bool
-) -> tuple[list[Predictions], str]:
-    """Whose confusions make groups and levels, and how they are kept from favouring B."""
-    whose = "A" if default else "the reference"
-    sources = list(source) if isinstance(source, list | tuple) else [source]
-    if all(_is_trained(one) for one in sources):
-        try:
-            return members_of(sources, split="val"), f"from the validation clips of {whose}"
-        except UserError:  # it has none
-            pass
-    chosen = runs_a if default else members_of(sources)
-    if set(chosen[0].sample_ids) & set(runs_a[0].sample_ids):
-        return chosen, (
-            f"from {whose}, cross-fitted: chosen on one half of the test clips, measured on the "
-            "other, both ways"
-        )
-    return chosen, f"from other clips of {whose}"
+def _judges(
+    sources: list[Any], known: list[tuple[Predictions, ...]] | None, who: str
+) -> tuple[tuple[tuple[Predictions, ...], ...], str]:
+    """The models that choose groups and levels, by validation clips where all of them have some."""
+    listed = [list(one) if isinstance(one, list | tuple) else [one] for one in sources]
+    if all(_is_trained(run) for runs in listed for run in runs):
+        with contextlib.suppress(NoSuchSplit):
+            judges = tuple(tuple(members_of(runs, split="val")) for runs in listed)
+            return judges, f"by validation clips of {who}"
+    judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
+    return judges, f"by {who}"
 
 
 def _is_trained(source: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from frcore.ensembles import align
@@ -52,6 +53,18 @@ def predictions_of(
     return predict(source, split=split, spaces=tuple(spaces))
 
 
+def open_run(source: Run | str | Path) -> Run:
+    """A run, or that of its directory or of one of its checkpoints.
+
+    Raises:
+        UserError: no run is there.
+    """
+    if isinstance(source, Run):
+        return source
+    path = Path(source)
+    return Run.open(path.parent if path.suffix == ".safetensors" else path)
+
+
 def with_space(source: Source, space: str) -> Predictions:
     """Predictions with the features of a space.
 
@@ -95,9 +108,10 @@ def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> l
 def class_labels(class_names: Sequence[str]) -> pd.Index:
     """Class names as an index: names that occur twice get their number."""
     count = Counter(class_names)
-    return pd.Index(
-        [name if count[name] == 1 else f"{name} ({k})" for k, name in enumerate(class_names)]
-    )
+    labels = [n if count[n] == 1 else f"{n} ({k})" for k, n in enumerate(class_names)]
+    if len(set(labels)) < len(labels):  # such as "w", "w", "w (0)"
+        labels = [f"{name} ({k})" for k, name in enumerate(class_names)]
+    return pd.Index(labels)
 
 
 def class_number(name: Any, labels: Iterable[str]) -> int:
@@ -109,6 +123,6 @@ def class_number(name: Any, labels: Iterable[str]) -> int:
     names = list(labels)
     if isinstance(name, str) and name in names:
         return names.index(name)
-    if not isinstance(name, str | bool) and int(name) == name and 0 <= name < len(names):
+    if isinstance(name, int | np.integer) and 0 <= name < len(names):
         return int(name)
     raise unknown_name("class", name, names)

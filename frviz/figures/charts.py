@@ -75,7 +75,9 @@ def bars(
     figure.update_layout(barmode="stack" if stacked else "group", bargap=0.3, showlegend=True)
     figure.update_layout(legend_traceorder="normal", hovermode="y unified")
     figure.update_xaxes(title_text=text(x), tickformat=".0%" if unit else None)
-    return figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
+    return figure.update_yaxes(
+        type="category", autorange="reversed", automargin=True, showgrid=False, ticks=""
+    )
 
 
 def heatmaps(
@@ -117,8 +119,8 @@ def heatmaps(
     bar = {"title": {"text": text(colour), "side": "top"}, "outlinewidth": 0, "thickness": 14}
     scale = {"colorscale": "RdBu", "cmid": 0} if signed else {"colorscale": "Viridis"}
     figure.update_layout(coloraxis={**scale, "colorbar": bar}, margin_l=10)
-    figure.update_xaxes(showgrid=False)
-    figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
+    figure.update_xaxes(type="category", showgrid=False)  # names that are numbers, too
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False, automargin=True)
     return figure
 
 

@@ -68,7 +68,7 @@ def differences(
         figure.add_scatter(
             x=(100 * table["raw_difference"]).tolist(),
             y=rows.tolist(),
-            name="uncorrected, favours B",
+            name="chosen by A's test errors",
             mode="markers",
             marker={
                 "color": INK,
@@ -76,7 +76,7 @@ def differences(
                 "size": 6,
                 "line": {"width": 1, "color": INK},
             },
-            hovertemplate="uncorrected: %{x:+.2f} points<extra></extra>",
+            hovertemplate="chosen by A's test errors: %{x:+.2f} points<extra></extra>",
         )
     line = 22 if len(table) <= 20 else 14
     finish(figure, title=title, subtitle=subtitle, height=170 + line * max(3, len(table)))

@@ -114,13 +114,13 @@ def calibration_shift(
     finish(
         figure,
         title="Ambiguous clips, from one model to the other",
-        subtitle="a clip counts where its margin (cosine to the true class's centre minus that to "
-        "the wrong one's) grew",
+        subtitle="share of clips that moved toward their true class, and off the class they were "
+        "taken for",
         height=height or 190 + line * max(3, len(table)),
     )
     figure.update_layout(legend={"y": -40 / (line * max(3, len(table))), "yanchor": "top"})
     figure.update_xaxes(range=(-0.03, 1.03), tickformat=".0%")
-    return figure.update_yaxes(automargin=True)
+    return figure.update_yaxes(automargin=True, type="category")
 
 
 def learning_history(table: pd.DataFrame, *, height: int | None = None) -> go.Figure:

@@ -6,7 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from frviz.figures.style import COLOURS, GREY, VERMILLION, finish, text
+from frcore.errors import unknown_name
+from frviz.figures.style import COLOURS, GREY, PURPLE, VERMILLION, finish, text
 
 SVG_UP_TO = 5_000  # points; beyond, WebGL draws them
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")  # repeat what colours say
@@ -14,7 +15,7 @@ _OUTCOMES = {
     "both right": (GREY, "circle"),
     "fixed": (COLOURS[0], "circle"),
     "broken": (VERMILLION, "square"),
-    "both wrong": ("#000000", "x"),
+    "both wrong": (PURPLE, "x"),
 }
 _METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pacmap": "PaCMAP", "pca": "PCA"}
 
@@ -54,6 +55,8 @@ def embedding_pair(
         colour: by true class, or by outcome (fixed, broken, ...).
         height: pixels.
     """
+    if colour not in ("class", "outcome"):
+        raise unknown_name("colour", colour, ("class", "outcome"))
     titles = [f"<b>{text(name)}</b>" for name in names]
     figure = make_subplots(cols=2, subplot_titles=titles, horizontal_spacing=0.03)
     for side, column in (("a", 1), ("b", 2)):
@@ -75,7 +78,8 @@ def embedding_pair(
                 )  # fmt: skip
             stars = table[table["kind"] != "clip"]
             figure.add_trace(_stars(stars, axes, "class centre", GREY, column == 1), 1, column)
-    finish(figure, title=_title(table), subtitle=_subtitle(table), height=height)
+    subtitle = _subtitle(table, hollow=colour == "class")
+    finish(figure, title=_title(table), subtitle=subtitle, height=height)
     figure.update_layout(legend={"y": -0.05, "yanchor": "top"})
     figure.update_xaxes(matches="x")
     return _bare(figure.update_yaxes(matches="y"))
@@ -169,10 +173,10 @@ def _title(table: pd.DataFrame) -> str:
     return f"{method} of space {table.attrs.get('space', '')}".strip()
 
 
-def _subtitle(table: pd.DataFrame) -> str:
+def _subtitle(table: pd.DataFrame, *, hollow: bool = True) -> str:
     stars = table.loc[table["kind"] != "clip", "kind"].unique()
     said = [f"stars: {stars[0]}" + ("s" if stars[0] == "prototype" else "")] if len(stars) else []
-    said = [*said, "hollow: mistakes"]
+    said += ["hollow: mistakes"] if hollow else []
     if "displacement" in table.attrs:
         said.append(
             f"median displacement {table.attrs['displacement']:.2f}, by noise alone "

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from frcore.display import short
+from frcore.errors import UserError
 from frviz.figures.style import BLUE, INK, VERMILLION, finish, text
 
 NUMBERS_UP_TO = 20  # classes up to which each cell shows its number
@@ -32,6 +33,9 @@ def confusion(
         title: of the figure.
         subtitle: a line below it.
     """
+    counts = table.to_numpy(dtype=np.float64)
+    if not np.isfinite(counts).all() or (counts.max(initial=0) <= 1 and (counts % 1).any()):
+        raise UserError("confusion draws counts: frviz.confusion(x), without normalize.")
     cells, full = _ordered(table, clusters)
     support = cells.sum(axis=1, keepdims=True)
     shares = np.divide(cells, support, out=np.zeros(cells.shape), where=support > 0)
@@ -47,7 +51,7 @@ def confusion(
     for name, mask, scale, top, bar_y in parts:
         figure.add_heatmap(
             z=np.where(mask, shares, np.nan),
-            text=np.where(mask, cells.astype(int).astype(str), ""),
+            text=np.where(mask, [[f"{n:.3g}" for n in row] for row in cells], ""),
             texttemplate="%{text}" if len(cells) <= NUMBERS_UP_TO else None,
             customdata=hover,
             hovertemplate="%{customdata}<extra></extra>",
@@ -80,20 +84,21 @@ def confusion_difference(
         names: of A and B.
         alpha: cells with a larger p are grey.
     """
+    class_names = pd.Index(class_names)
     k = len(class_names)
     place = _places(class_names, clusters)
     x, y = place[changes["predicted"]], place[changes["true"]]
     difference, tested = np.zeros((k, k)), np.ones((k, k))
     hover = np.full((k, k), "", dtype=object)
     difference[y, x] = changes["difference"]
-    tested[y, x] = changes["p"].fillna(0)  # several runs: no test a cell
+    tested[y, x] = changes["p"].fillna(1)
     full = [str(name) for name in class_names[np.argsort(place)]]
     for row, (to_x, to_y) in enumerate(zip(x, y, strict=True)):
         cell = changes.iloc[row]
-        note = "" if np.isnan(cell["p"]) else f"<br>p = {cell['p']:.2g}"
+        note = f"<br>p = {cell['p']:.2g}, Holm {cell['p_holm']:.2g}"
         hover[to_y, to_x] = (
             f"{text(full[to_y])}<br>taken for {text(full[to_x])}<br>{text(names[0])}: "
-            f"{cell['a']:g}, {text(names[1])}: {cell['b']:g} ({cell['difference']:+g}){note}"
+            f"{cell['a']:.4g}, {text(names[1])}: {cell['b']:.4g} ({cell['difference']:+.3g}){note}"
         )
     shown = (difference != 0) & (tested < alpha)
     grey = (difference != 0) & ~shown
@@ -108,7 +113,7 @@ def confusion_difference(
     )
     figure.add_heatmap(
         z=np.where(shown, np.where(np.eye(k, dtype=bool), difference, -difference), np.nan),
-        text=np.where(shown, [[f"{n:+g}" for n in row] for row in difference], ""),
+        text=np.where(shown, [[f"{n:+.3g}" for n in row] for row in difference], ""),
         texttemplate="%{text}" if k <= NUMBERS_UP_TO else None,
         customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",

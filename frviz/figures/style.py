@@ -33,7 +33,8 @@ LEGEND = {
 
 def text(value: object) -> str:
     """Text from data, shown as it is: no tag in it becomes one."""
-    return html.escape(str(value), quote=True)
+    # Plotly knows few entities by name, and a quote is none of them
+    return html.escape(str(value), quote=False).replace('"', "&#34;").replace("'", "&#39;")
 
 
 def finish(

@@ -6,6 +6,7 @@ FR Head pulls FN clips toward the class's prototype and pushes FP clips off it.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.run import Run
-from frviz.sources import Source, Split, class_labels, predictions_of, with_space
+from frviz.sources import Source, Split, class_labels, open_run, predictions_of, with_space
 from frviz.tables.embedding import class_centres
 from frviz.tables.layout import directions
+from frviz.tables.statistics import share
 
 
 def calibration(
@@ -43,19 +45,20 @@ def calibration(
     names = class_labels(predictions.class_names).rename("class")
     tables = {}
     for space in spaces:
-        if space not in predictions.prototypes:
-            known = ", ".join(predictions.prototypes) or "none"
-            raise UserError(f"No prototypes in space '{space}'; there are: {known}.")
+        if space not in predictions.prototypes or space not in predictions.features:
+            known = ", ".join(set(predictions.prototypes) & set(predictions.features)) or "none"
+            raise UserError(f"No prototypes and features in space '{space}'; there are: {known}.")
         tables[space] = _one_space(predictions, space).set_index(names)
     return pd.concat(tables, names=["space"])
 
 
 def _branches(x: Source) -> tuple[str, ...]:
-    if isinstance(x, Predictions):
-        found = tuple(x.prototypes)
-    else:
-        run = x if isinstance(x, Run) else Run.open(x)
-        found = tuple(str(space) for space in run.calibration.get("spaces", ()))
+    """The branches of a head: those that predictions have, or those that a run logged."""
+    found: tuple[str, ...] = ()
+    if isinstance(x, Predictions) or Path(getattr(x, "path", x)).suffix == ".npz":
+        found = tuple(predictions_of(x).prototypes)
+    elif isinstance(x, Run | str | Path):
+        found = tuple(str(space) for space in open_run(x).calibration.get("spaces", ()))
     if not found:
         raise UserError(
             "This model has no FR Head, so there are no prototypes. Train one (*_frhead), or "
@@ -83,7 +86,7 @@ def _one_space(predictions: Predictions, space: str) -> pd.DataFrame:
         columns[kind] = count
         for name, values in (("own", to), ("rival", rival)):
             total = np.bincount(of[clips], values[clips], k)
-            columns[f"{kind}_{name}"] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            columns[f"{kind}_{name}"] = share(total, count)
     order = ["tp", "fn", "fp"]
     return pd.DataFrame(columns)[order + [c for c in columns if c not in order]]
 
@@ -91,10 +94,12 @@ def _one_space(predictions: Predictions, space: str) -> pd.DataFrame:
 def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.DataFrame:
     """Whether B pulled A's FN clips toward their class, and pushed A's FP clips off the wrong one.
 
-    A clip's margin is its cosine to the centre of its true class minus that to the centre of the
-    class that the choosing model took it for. Clips that a model got wrong lie better in any other
-    model, also in one that is no better: so the same is measured with the models swapped, and only
-    what exceeds that is a gain.
+    A clip's place is its cosine to a class's centre less the mean of its cosines to all centres, so
+    that two spaces can be compared. An FN clip is pulled in where its place at its true class is
+    higher in B; an FP clip is pushed off where its place at the class it was taken for is lower.
+
+    Clips that a model got wrong lie better in any other model, also in one that is no better: so
+    the same is measured with the models swapped, and only what exceeds that is a gain.
 
     Args:
         a: predictions with features, such as a baseline without head.
@@ -102,55 +107,62 @@ def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.Da
         space: of both; centres are prototypes, or means of true positives where it has none.
 
     Returns:
-        A row a class, and last "all": `fn` (A's FN clips), `fn_pulled` (share of them whose margin
-        is larger in B), `fn_margin_a`, `fn_margin_b` (means), `fn_expected` (the share that choice
-        alone gives: B's FN clips, seen by A), `fn_gain` (pulled minus expected); and likewise
-        `fp`, `fp_pushed`, `fp_margin_a`, `fp_margin_b`, `fp_expected`, `fp_gain` for A's FP clips
-        of that class. NaN where there is no clip.
+        A row a class, and last "all": `fn` (A's FN clips), `fn_place_a` and `fn_place_b` (means),
+        `fn_pulled` (share of them that is pulled in), `fn_expected` (the share that choice alone
+        gives: B's FN clips, seen by A), `fn_gain` (pulled less expected); likewise `fp`,
+        `fp_place_a`, `fp_place_b`, `fp_pushed`, `fp_expected`, `fp_gain` for the clips of other
+        classes that A took for this one. NaN where there is no clip.
 
     Raises:
         UserError: other clips, or no such space.
     """
     first = with_space(a, space)
     second = align(first, with_space(b, space), "B")
-    cosines = [
-        directions(x.features[space]) @ directions(class_centres(x, space)[1]).T
-        for x in (first, second)
-    ]
-    forth = _moved(first, *cosines)
-    back = _moved(second, *reversed(cosines))
+    places = [_places(x, space) for x in (first, second)]
+    forth, back = _moved(first, *places), _moved(second, *reversed(places))
     columns = {}
     for kind, word in (("fn", "pulled"), ("fp", "pushed")):
         columns[kind] = forth[kind]
+        columns[f"{kind}_place_a"] = forth[f"{kind}_before"]
+        columns[f"{kind}_place_b"] = forth[f"{kind}_after"]
         columns[f"{kind}_{word}"] = forth[f"{kind}_moved"]
-        columns[f"{kind}_margin_a"] = forth[f"{kind}_before"]
-        columns[f"{kind}_margin_b"] = forth[f"{kind}_after"]
         columns[f"{kind}_expected"] = back[f"{kind}_moved"]
         columns[f"{kind}_gain"] = forth[f"{kind}_moved"] - back[f"{kind}_moved"]
     names = [*class_labels(first.class_names), "all"]
     return pd.DataFrame(columns).set_axis(pd.Index(names, name="class"))
 
 
+def _places(x: Predictions, space: str) -> np.ndarray:
+    """(N, K) cosines to the centres less their mean over classes; NaN for a class without one."""
+    centres = class_centres(x, space)[1]
+    cosines = directions(x.features[space]) @ directions(centres).T
+    known = np.isfinite(centres).all(axis=1)
+    mean = cosines[:, known].mean(axis=1, keepdims=True) if known.any() else np.nan
+    return cosines - mean
+
+
 def _moved(chooser: Predictions, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """How the margins of the chooser's wrong clips change from one model to the other."""
+    """How the places of the chooser's wrong clips change from one model to the other."""
     wrong = np.flatnonzero(~chooser.correct)
-    labels, taken = chooser.labels[wrong], chooser.predicted[wrong]
-    margins = [c[wrong, labels] - c[wrong, taken] for c in (before, after)]
-    known = np.isfinite(margins[0]) & np.isfinite(margins[1])  # a class without TP has no centre
     k, columns = chooser.num_classes, {}
-    for kind, of in (("fn", labels), ("fp", taken)):
+    for kind, of, better in (("fn", chooser.labels, 1), ("fp", chooser.predicted, -1)):
+        of = of[wrong]
+        old, new = before[wrong, of], after[wrong, of]
+        known = np.isfinite(old) & np.isfinite(new)
+        columns[kind] = _by_class(np.ones(len(wrong)), of, k)
+        clips = _by_class(known, of, k)
+        for name, values in (
+            ("moved", better * new > better * old),
+            ("before", old),
+            ("after", new),
+        ):
+            columns[f"{kind}_{name}"] = share(_by_class(np.where(known, values, 0), of, k), clips)
+    return pd.DataFrame(columns).astype({"fn": int, "fp": int})
 
-        def mean(values: np.ndarray, of: np.ndarray = of) -> np.ndarray:
-            count = np.bincount(of[known], minlength=k)
-            total = np.bincount(of[known], values[known], k)
-            count, total = np.append(count, count.sum()), np.append(total, total.sum())
-            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-        count = np.bincount(of, minlength=k)
-        columns[kind] = np.append(count, count.sum())
-        columns[f"{kind}_moved"] = mean((margins[1] > margins[0]).astype(float))
-        columns[f"{kind}_before"], columns[f"{kind}_after"] = mean(margins[0]), mean(margins[1])
-    return pd.DataFrame(columns)
+def _by_class(values: np.ndarray, of: np.ndarray, k: int) -> np.ndarray:
+    """(K + 1,) sums by class, and over all."""
+    return np.append(np.bincount(of, values, k), values.sum())
 
 
 def calibration_history(run: Run | str) -> pd.DataFrame:
@@ -164,7 +176,7 @@ def calibration_history(run: Run | str) -> pd.DataFrame:
     Raises:
         UserError: no run, or one without head.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = open_run(run)
     logs = run.calibration
     if not logs:
         raise UserError(f"{run.path} has no calibration.npz: it was trained without FR Head.")

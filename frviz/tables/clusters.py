@@ -69,8 +69,10 @@ def collapse(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
     return both.set_axis(index.rename("true")).set_axis(index.rename("predicted"), axis=1)
 
 
-def _cluster(cells: np.ndarray, min_share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the classes in order, and the cluster of each class."""
+def _cluster(
+    cells: np.ndarray, min_share: float, *, ordered: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes in order (by far the slowest part; else as they come), and each one's cluster."""
     k = len(cells)
     rate = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     close = (rate + rate.T) / 2
@@ -78,7 +80,7 @@ def _cluster(cells: np.ndarray, min_share: float) -> tuple[np.ndarray, np.ndarra
     if not close.any():  # nothing is confused (or there is one class): the order they have
         return np.arange(k), np.arange(k)
     distance = squareform(1 - close, checks=False)
-    tree = linkage(distance, "average", optimal_ordering=True)
+    tree = linkage(distance, "average", optimal_ordering=ordered)
     return leaves_list(tree), fcluster(tree, 1 - min_share, "distance")
 
 
@@ -94,7 +96,7 @@ def _stability(
     total = np.zeros(len(own))
     for _ in range(resamples):
         drawn = np.stack([rng.multinomial(n, p) for n, p in zip(support, rates, strict=True)])
-        again = _cluster(drawn, min_share)[1]
+        again = _cluster(drawn, min_share, ordered=False)[1]
         found = (np.unique(again)[:, None] == again).astype(np.int64)  # (clusters then, K)
         both = own.astype(np.int64) @ found.T
         either = own.sum(axis=1)[:, None] + found.sum(axis=1) - both

@@ -1,7 +1,8 @@
 """Two models compared: accuracies, classes, ambiguous groups, levels, and clips that changed.
 
-Groups and levels are chosen by a reference and measured on other clips. Chosen by A's own test
-errors they would favour any B: where A happened to err, B can only be better.
+Groups and levels are chosen by the mistakes of both models and measured on other clips. Chosen by
+A's own test errors they would favour any B: on the very clips where A happened to err, and in the
+classes where this training run of A happened to be weak.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,9 @@ import pandas as pd
 
 from frcore.predictions import Predictions
 from frviz.sources import class_labels
-from frviz.tables.confusion import counts_of, share
-from frviz.tables.groups import LEVELS, SIZE, folds, level_numbers, mine
+from frviz.tables.groups import LEVELS, SIZE, Judges, folds, level_numbers, mine, pooled
 from frviz.tables.paired import Paired, Part
-from frviz.tables.statistics import holm, mcnemar_p
+from frviz.tables.statistics import RunNoise, bootstrap, holm, mcnemar_p, share
 
 
 def summary(paired: Paired, *, seed: int = 0) -> pd.DataFrame:
@@ -27,14 +27,13 @@ def summary(paired: Paired, *, seed: int = 0) -> pd.DataFrame:
     """
     everything = paired.everything()
     rows = {"top-1": paired.changes([everything], seed=seed)}
-    copies = paired.a[0].copies
+    copies = paired.copies
     if copies.any():
         unseen = Part(everything.members, ~copies)
         rows["top-1, unseen clips"] = paired.changes([unseen], seed=seed)
     scored = all(run.logits is not None for run in (*paired.a, *paired.b))
     if scored and paired.num_classes > 5:
-        top5 = Paired.of(paired.a, paired.b, top=5)
-        rows["top-5"] = top5.changes([everything], seed=seed)
+        rows["top-5"] = paired.within(5).changes([everything], seed=seed)
     rows["mean over classes"] = _class_mean(paired)
     return pd.concat(rows).droplevel(1).rename_axis("accuracy")
 
@@ -84,50 +83,47 @@ def class_changes(paired: Paired, *, seed: int = 0) -> pd.DataFrame:
 
 
 def group_changes(
-    paired: Paired, reference: Sequence[Predictions], *, size: int = SIZE, seed: int = 0
+    paired: Paired, judges: Judges, *, size: int = SIZE, seed: int = 0
 ) -> pd.DataFrame:
-    """The paper's Figure 4: the ambiguous group of every anchor, A against B, without favour.
+    """The paper's Figure 4: the ambiguous group of every anchor, A against B.
 
     Args:
         paired: the models.
-        reference: whose confusions make the groups; over the same clips they are mined on one
-            half and measured on the other, both ways.
+        judges: models whose confusions make the groups (see `folds`).
         size: confused classes beside the anchor.
         seed: of the halves and the bootstrap.
 
     Returns:
-        A row an anchor: `members` (by all of the reference's clips), the columns of
+        A row an anchor: `members` (by all of the judges' clips), the columns of
         `Paired.changes`, `p_holm`, and `raw_difference`: as published work measures it, with
         groups from A's errors on the very clips that are compared.
     """
-    parts = [Part(mine(cells, size)[1], clips) for cells, clips in folds(paired.a, reference, seed)]
+    parts = [Part(mine(cells, size)[1], clips) for cells, clips in folds(paired.a[0], judges, seed)]
     table = paired.changes(parts, seed=seed)
     names = class_labels(paired.a[0].class_names)
-    ranked = mine(sum(counts_of(run) for run in reference), size)[0]
+    ranked = mine(pooled(judges), size)[0]
     table.insert(0, "members", [tuple(names[row]) for row in ranked])
     table.index = names.rename("anchor")
-    own = mine(sum(counts_of(run) for run in paired.a), size)[1]
+    own = mine(pooled([paired.a]), size)[1]
     return _corrected(table).assign(raw_difference=_raw(paired, own))
 
 
-def level_changes(
-    paired: Paired, reference: Sequence[Predictions], *, seed: int = 0
-) -> pd.DataFrame:
-    """The paper's Table 4: classes by difficulty, A against B, without favour.
+def level_changes(paired: Paired, judges: Judges, *, seed: int = 0) -> pd.DataFrame:
+    """The paper's Table 4: classes by difficulty, A against B.
 
     Args:
         paired: the models.
-        reference: whose accuracy by class makes the levels (see `group_changes`).
+        judges: models whose accuracy by class makes the levels (see `folds`).
         seed: of the halves and the bootstrap.
 
     Returns:
-        A row a level: `classes` (by all of the reference's clips), then as `group_changes`.
+        A row a level: `classes` (by all of the judges' clips), then as `group_changes`.
     """
-    parts = [Part(_levels(cells), clips) for cells, clips in folds(paired.a, reference, seed)]
+    parts = [Part(_levels(cells), clips) for cells, clips in folds(paired.a[0], judges, seed)]
     table = paired.changes(parts, seed=seed)
     table.index = pd.CategoricalIndex(LEVELS, LEVELS, ordered=True, name="level")
-    table.insert(0, "classes", _levels(sum(counts_of(run) for run in reference)).sum(axis=1))
-    own = _levels(sum(counts_of(run) for run in paired.a))
+    table.insert(0, "classes", _levels(pooled(judges)).sum(axis=1))
+    own = _levels(pooled([paired.a]))
     return _corrected(table).assign(raw_difference=_raw(paired, own))
 
 
@@ -156,8 +152,8 @@ def cell_changes(paired: Paired) -> pd.DataFrame:
 
     Returns:
         A row a cell that either model uses: `true` and `predicted` (places of the classes),
-        `a` and `b` (clips there, means over runs), `difference`, and for one run each `p`: exact
-        McNemar test of the clips that only one of the models puts there, and `p_holm`.
+        `a` and `b` (clips there, means over runs), `difference`, `p` (one run each: exact McNemar
+        test of the clips that only one of the models puts there; else bootstrap) and `p_holm`.
     """
     k = paired.num_classes
     cells = [np.stack([paired.labels * k + run.predicted for run in runs])
@@ -171,7 +167,30 @@ def cell_changes(paired: Paired) -> pd.DataFrame:
         moved = cells[0][0] != cells[1][0]
         only_a, only_b = (np.bincount(c[0][moved], minlength=k * k)[used] for c in cells)
         table["p"] = mcnemar_p(only_b, only_a)
+    elif len(used):
+        table["p"] = _cell_p(paired, cells, used)
     return _corrected(table)
+
+
+def _cell_p(paired: Paired, cells: list[np.ndarray], used: np.ndarray) -> np.ndarray:
+    """p of each used cell by the bootstrap over runs and clips of its true class."""
+    runs_a, runs_b = len(paired.a), len(paired.b)
+    most, k = runs_a * runs_b, paired.num_classes
+    counts = np.zeros((len(used), 2 * most + 1), dtype=int)
+    means = [np.zeros((len(c), len(used))) for c in cells]
+    by_clips = [np.zeros(len(used)) for _ in cells]
+    for row, cell in enumerate(used):
+        clips = paired.labels == cell // k
+        there = [c[:, clips] == cell for c in cells]  # (runs, clips of the true class)
+        steps = runs_a * there[1].sum(axis=0) - runs_b * there[0].sum(axis=0)
+        counts[row] = np.bincount(steps + most, minlength=2 * most + 1)
+        for side, t in enumerate(there):
+            means[side][:, row] = t.mean(axis=1)
+            if len(t) > 1:
+                by_clips[side][row] = t.var(axis=0, ddof=1).sum() / t.shape[1] ** 2
+    several = [(m, v) for m, v in zip(means, by_clips, strict=True) if len(m) > 1]
+    steps = np.arange(-most, most + 1) / most
+    return bootstrap(steps, counts, seed=0, runs=RunNoise.of(several), resamples=1_000).p
 
 
 def cells_of(changes: pd.DataFrame, classes: pd.Index, side: str) -> pd.DataFrame:
@@ -184,7 +203,7 @@ def cells_of(changes: pd.DataFrame, classes: pd.Index, side: str) -> pd.DataFram
 def changed_clips(paired: Paired) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Clips that B fixes and clips that it breaks.
 
-    With several runs a clip counts as right where more than half of them are.
+    With several runs a clip counts as right where the class that most of them predict is.
 
     Returns:
         Two tables, a row a clip by its id: `class`, `a_predicted`, `b_predicted`,
@@ -200,7 +219,7 @@ def changed_clips(paired: Paired) -> tuple[pd.DataFrame, pd.DataFrame]:
             "b_predicted": names[_vote(paired.b)],
             "a_p_true": _p_true(paired.a),
             "b_p_true": _p_true(paired.b),
-            "copy": first.copies,
+            "copy": paired.copies,
             "label": first.labels,
         },
         index=pd.Index(first.sample_ids, name="sample_id", dtype=object),
@@ -208,7 +227,7 @@ def changed_clips(paired: Paired) -> tuple[pd.DataFrame, pd.DataFrame]:
     share_a, share_b = paired.right_a.mean(axis=0), paired.right_b.mean(axis=0)
     if not paired.single:
         table = table.assign(a_right=share_a, b_right=share_b)
-    right_a, right_b = share_a > 0.5, share_b > 0.5
+    right_a, right_b = (_vote(runs) == first.labels for runs in (paired.a, paired.b))
 
     def chosen(clips: np.ndarray) -> pd.DataFrame:
         order = np.lexsort((table.index[clips].to_numpy(dtype=str), table["label"][clips]))

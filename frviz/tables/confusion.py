@@ -9,6 +9,7 @@ import pandas as pd
 from frcore.errors import UserError, unknown_name
 from frcore.predictions import Predictions
 from frviz.sources import Source, class_labels, predictions_of
+from frviz.tables.statistics import share
 
 Normalize = Literal["count", "true", "predicted", "all"]
 _NORMALIZE = ("count", "true", "predicted", "all")
@@ -20,12 +21,6 @@ def counts_of(predictions: Predictions, clips: np.ndarray | None = None) -> np.n
     cells = predictions.labels * k + predictions.predicted
     cells = cells if clips is None else cells[clips]
     return np.bincount(cells, minlength=k * k).reshape(k, k)
-
-
-def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where there is no whole."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole > 0, np.divide(part, whole), np.nan)
 
 
 def confusion(x: Source, *, normalize: Normalize = "count") -> pd.DataFrame:

@@ -145,7 +145,7 @@ def _choose(
         classes = mine(counts_of(predictions))[0][class_number(group, names)]
     if classes is None:
         return np.ones(len(predictions), bool)
-    classes = [classes] if isinstance(classes, str) else classes
+    classes = [classes] if isinstance(classes, str | int) else classes
     return np.isin(predictions.labels, [class_number(name, names) for name in classes])
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz.sources import Source, class_labels, class_number, predictions_of
-from frviz.tables.confusion import counts_of, share
+from frviz.tables.confusion import counts_of
+from frviz.tables.statistics import share
 
 LEVELS = ("hard", "medium", "easy")
 LEVEL_LIMITS = (0.7, 0.9)  # hard < 70 % <= medium <= 90 % < easy
@@ -132,38 +133,51 @@ def halves(sample_ids: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarr
     return first
 
 
-def folds(
-    test: Sequence[Predictions], reference: Sequence[Predictions], seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """How to choose groups or levels and then measure them without favour.
+Judges = Sequence[Sequence[Predictions]]  # models, each with its runs
+
+
+def folds(test: Predictions, judges: Judges, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """How to choose groups or levels and then measure them on other clips.
 
     Args:
-        test: runs over the same clips, of which one gives ids and labels.
-        reference: runs whose errors make the choice, over the same clips or over others.
+        test: the clips that are measured.
+        judges: models whose mistakes make the choice, all over the same clips: those of `test` or
+            others. Every model counts alike, whatever the number of its runs.
         seed: of the halves.
 
     Returns:
-        Pairs of confusion counts to choose by and clips (N,) to measure on. Where the reference
-        has clips of its own, one pair with all clips. Otherwise two: chosen on one half, measured
+        Pairs of confusion counts to choose by and clips (N,) to measure on. Where the judges have
+        clips of their own, one pair with all clips. Otherwise two: chosen on one half, measured
         on the other.
 
     Raises:
-        UserError: other classes, or some of the test clips but not all of them.
+        UserError: other classes or labels, or some of the test clips but not all of them.
     """
-    if reference[0].num_classes != test[0].num_classes:
+    first = judges[0][0]
+    if first.num_classes != test.num_classes:
         raise UserError(
-            f"reference has {reference[0].num_classes} classes, the models that are compared have "
-            f"{test[0].num_classes}."
+            f"reference has {first.num_classes} classes, the models that are compared have "
+            f"{test.num_classes}."
         )
-    ids, other = set(test[0].sample_ids), set(reference[0].sample_ids)
-    if not ids & other:
-        everything = np.ones(len(test[0]), bool)
-        return [(sum(counts_of(run) for run in reference), everything)]
-    if not ids <= other:
+    shared = set(test.sample_ids) & set(first.sample_ids)
+    if not shared:
+        return [(pooled(judges), np.ones(len(test), bool))]
+    if len(shared) < len(test):
         raise UserError(
-            f"reference has {len(ids & other)} of the {len(ids)} clips that are compared; give "
+            f"reference has {len(shared)} of the {len(test)} clips that are compared; give "
             "predictions of other clips (such as a validation split) or of all of these."
         )
-    aligned = [run.select(test[0].sample_ids) for run in reference]
-    half = halves(test[0].sample_ids, test[0].labels, seed)
-    return [(sum(counts_of(run, chosen) for run in aligned), ~chosen) for chosen in (half, ~half)]
+    aligned = [[run.select(test.sample_ids) for run in runs] for runs in judges]
+    differ = np.flatnonzero(aligned[0][0].labels != test.labels)
+    if len(differ):
+        raise UserError(
+            f"reference has other labels for {len(differ)} clips, such as "
+            f"'{test.sample_ids[differ[0]]}'."
+        )
+    half = halves(test.sample_ids, test.labels, seed)
+    return [(pooled(aligned, chosen), ~chosen) for chosen in (half, ~half)]
+
+
+def pooled(judges: Judges, clips: np.ndarray | None = None) -> np.ndarray:
+    """(K, K) confusion counts of several models; a model of several runs counts their mean."""
+    return sum(sum(counts_of(run, clips) for run in runs) / len(runs) for runs in judges)

@@ -5,7 +5,8 @@ import pandas as pd
 
 from frcore.errors import UserError
 from frcore.run import Run
-from frviz.sources import Split, class_labels
+from frviz.sources import Split, class_labels, open_run
+from frviz.tables.statistics import share
 
 STATUS = ("learnt", "forgotten", "never learnt")
 
@@ -27,11 +28,7 @@ def learning_history(run: Run | str, *, split: Split = "train") -> pd.DataFrame:
     Raises:
         UserError: no run, or no history of that split.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    logs = run.history
-    if f"{split}_predicted" not in logs or not len(logs[f"{split}_predicted"]):
-        known = [key.removesuffix("_predicted") for key in logs if key.endswith("_predicted")]
-        raise UserError(f"{run.path} has no history of '{split}'; it has: {', '.join(known)}.")
+    logs = _logs(run, split)
     predicted, labels = logs[f"{split}_predicted"], logs[f"{split}_labels"]  # (epochs, N), (N,)
     epochs, p_true = logs["epoch"], logs[f"{split}_p_true"]
     seen, right = predicted >= 0, predicted == labels
@@ -59,22 +56,33 @@ def learning_history(run: Run | str, *, split: Split = "train") -> pd.DataFrame:
 def learning_curves(run: Run | str, *, split: Split = "test") -> pd.DataFrame:
     """Accuracy of each class by epoch: a row an epoch, a column a class.
 
+    Of the clips that were seen in that epoch; NaN where none was (an epoch without evaluation).
+
     Raises:
         UserError: no run, or no history of that split.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    logs = run.history
-    if f"{split}_predicted" not in logs:
-        raise UserError(f"{run.path} has no history of '{split}'.")
-    labels = logs[f"{split}_labels"]
-    right = logs[f"{split}_predicted"] == labels
+    logs = _logs(run, split)
+    labels, predicted = logs[f"{split}_labels"], logs[f"{split}_predicted"]
     names = _class_names(logs, labels)
-    count = np.bincount(labels, minlength=len(names))
-    shares = np.stack([np.bincount(labels, row, len(names)) for row in right])
-    with np.errstate(invalid="ignore"):
-        shares = np.where(count > 0, shares / np.maximum(count, 1), np.nan)
+    seen = predicted >= 0
+    right, all_seen = (
+        np.stack([np.bincount(labels, row, len(names)) for row in rows])
+        for rows in (seen & (predicted == labels), seen)
+    )
     epochs = pd.Index(logs["epoch"], name="epoch")
-    return pd.DataFrame(shares, epochs, class_labels(names).rename("class"))
+    return pd.DataFrame(share(right, all_seen), epochs, class_labels(names).rename("class"))
+
+
+def _logs(run: Run | str, split: Split) -> dict[str, np.ndarray]:
+    """The history of a run, if it has one of that split."""
+    run = open_run(run)
+    logs = run.history
+    if not len(logs.get(f"{split}_predicted", ())):
+        known = [key.removesuffix("_predicted") for key in logs if key.endswith("_predicted")]
+        raise UserError(
+            f"{run.path} has no history of '{split}'; it has: {', '.join(known) or 'none'}."
+        )
+    return logs
 
 
 def _carried(right: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -92,10 +100,7 @@ def _first_epoch(holds: np.ndarray, epochs: np.ndarray) -> pd.arrays.IntegerArra
 
 def _mean_and_last(p_true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = np.isfinite(p_true)
-    count = known.sum(axis=0)
-    mean = np.where(
-        count > 0, np.where(known, p_true, 0).sum(axis=0) / np.maximum(count, 1), np.nan
-    )
+    mean = share(np.where(known, p_true, 0).sum(axis=0), known.sum(axis=0))
     place = np.maximum.accumulate(np.where(known, np.arange(len(known))[:, None], 0), axis=0)[-1]
     return mean, np.take_along_axis(p_true, place[None], axis=0)[0]
 

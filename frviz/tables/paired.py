@@ -8,8 +8,7 @@ import pandas as pd
 
 from frcore.ensembles import align
 from frcore.predictions import Predictions
-from frviz.tables.confusion import share
-from frviz.tables.statistics import Interval, bootstrap, mcnemar_p
+from frviz.tables.statistics import Interval, RunNoise, bootstrap, mcnemar_p, share
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,24 @@ class Paired:
     right_b: np.ndarray  # (runs of B, N) bool
 
     @classmethod
-    def of(cls, a: Sequence[Predictions], b: Sequence[Predictions], *, top: int = 1) -> "Paired":
+    def of(cls, a: Sequence[Predictions], b: Sequence[Predictions]) -> "Paired":
         """Joined by sample id, in the order of A's first run.
 
         Args:
             a: runs of model A.
             b: runs of model B.
-            top: a clip is right if its class is among so many best ones.
 
         Raises:
             UserError: other clips, labels or classes; listed.
         """
-        a = tuple(align(a[0], run, f"A, run {number}") for number, run in enumerate(a, start=1))
-        b = tuple(align(a[0], run, f"B, run {number}") for number, run in enumerate(b, start=1))
-        return cls(a, b, *(np.stack([run.hits(top) for run in runs]) for runs in (a, b)))
+        a = tuple(_aligned(a[0], run, f"A, run {number}") for number, run in enumerate(a, start=1))
+        b = tuple(_aligned(a[0], run, f"B, run {number}") for number, run in enumerate(b, start=1))
+        return cls(a, b, *(np.stack([run.correct for run in runs]) for runs in (a, b)))
+
+    def within(self, top: int) -> "Paired":
+        """The same, where a clip is right if its class is among the `top` best ones."""
+        hits = (np.stack([run.hits(top) for run in runs]) for runs in (self.a, self.b))
+        return Paired(self.a, self.b, *hits)
 
     @property
     def labels(self) -> np.ndarray:
@@ -59,6 +62,11 @@ class Paired:
     def single(self) -> bool:
         """One run of each: McNemar's test applies."""
         return len(self.a) == len(self.b) == 1
+
+    @property
+    def copies(self) -> np.ndarray:
+        """(N,) bool: copies of training clips, as far as any of the runs knows."""
+        return np.any([run.copies for run in (*self.a, *self.b)], axis=0)
 
     def everything(self) -> Part:
         """One row with all classes, all clips."""
@@ -126,19 +134,26 @@ class Paired:
         steps = runs_a * self.right_b.sum(axis=0) - runs_b * self.right_a.sum(axis=0)  # (N,)
         kinds = np.unique(np.append(steps, 0))  # one value at least, also without clips
         counts = self._sum(parts, steps == kinds[:, None]).T.round().astype(int)  # (R, V)
-        several = [(right, len(right)) for right in (right_a, right_b) if len(right) > 1]
-        return bootstrap(
-            kinds / (runs_a * runs_b),
-            counts,
-            seed=seed,
-            run_spread=tuple(
-                np.nan_to_num(share(right, clips).std(axis=0, ddof=1)) / np.sqrt(runs)
-                for right, runs in several
-            ),
-            run_degrees=tuple(runs - 1 for _, runs in several),
-        )
+        several = [
+            (share(right, clips), share(self._sum(parts, _spread(who))[0], clips**2))
+            for right, who in ((right_a, self.right_a), (right_b, self.right_b))
+            if len(right) > 1
+        ]
+        noise = RunNoise.of(several) if several else None
+        return bootstrap(kinds / (runs_a * runs_b), counts, seed=seed, runs=noise)
+
+
+def _spread(right: np.ndarray) -> np.ndarray:
+    """(1, N) variance of each clip between runs."""
+    return right.var(axis=0, ddof=1)[None]
 
 
 def _counted(clips: np.ndarray, single: bool) -> pd.Series:
     """Clips as whole numbers (that may be missing) for one run each, else means over runs."""
     return pd.Series(clips.round().astype(int), dtype="Int64") if single else pd.Series(clips)
+
+
+def _aligned(first: Predictions, run: Predictions, who: str) -> Predictions:
+    same = run.sample_ids == first.sample_ids and run.class_names == first.class_names
+    same = same and np.array_equal(run.labels, first.labels)
+    return run if same else align(first, run, who)  # which copies all features

@@ -4,6 +4,7 @@ Distances are Euclidean between features of length 1 (so they order like cosines
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ def map_quality(
     x: Source,
     table: pd.DataFrame,
     *,
+    side: Literal["a", "b"] = "a",
     neighbours: int = NEIGHBOURS,
     sample: int = SAMPLE,
     seed: int = 0,
@@ -34,7 +36,8 @@ def map_quality(
 
     Args:
         x: the predictions that were embedded.
-        table: from `frviz.embed` (or `embed_pair`: its map of A).
+        table: from `frviz.embed`, or from `embed_pair` with its `side`.
+        side: "a" or "b" of a pair; x is then that model.
         neighbours: a point's neighbourhood.
         sample: at most so many clips, as many of each class, for the measures that need all
             distances; drawn with `seed`.
@@ -55,7 +58,7 @@ def map_quality(
     chosen = predictions.select(clips.index.to_list())
     rows = _sample(chosen.labels, sample, seed)
     labels, high = chosen.labels[rows], directions(chosen.features[space][rows])
-    columns = ["x", "y"] if "x" in clips else ["a_x", "a_y"]
+    columns = ["x", "y"] if "x" in clips else [f"{side}_x", f"{side}_y"]
     low = clips[columns].to_numpy()[rows]
     near = min(neighbours, (len(rows) - 1) // 2)
     if near < 1:
@@ -83,8 +86,9 @@ def compactness(
     Args:
         x: predictions with features.
         space: of these.
-        reference: whose confusions make the groups; x by default. Give the same one for two
-            models to compare them.
+        reference: whose confusions make the groups; x by default. To compare two models give the
+            same for both, and not the test clips of one of them, which would favour the other one:
+            validation clips, say.
 
     Returns:
         A row an anchor: `members`, `within` (mean distance of the group's clips to the mean of
@@ -101,6 +105,8 @@ def compactness(
     spread = np.linalg.norm(unit - means[predictions.labels], axis=1)
     total = np.bincount(predictions.labels, spread, k)
     judge = predictions if reference is None else predictions_of(reference)
+    if judge.num_classes != k:
+        raise UserError(f"reference has {judge.num_classes} classes, x has {k}.")
     names = class_labels(predictions.class_names)
     rows = []
     for members in mine(counts_of(judge))[0]:

@@ -1,5 +1,7 @@
 """Are 80 % of the clips right of which a model is 80 % sure? Probabilities against frequencies."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
@@ -8,6 +10,9 @@ from scipy.special import log_softmax
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz.sources import Source, Split, predictions_of
+from frviz.tables.statistics import share
+
+log = logging.getLogger(__name__)
 
 TEMPERATURES = (0.05, 20.0)  # the range that is searched
 
@@ -29,18 +34,19 @@ def reliability(x: Source, *, bins: int = 15, temperature: float = 1.0) -> pd.Da
         UserError: hard predictions only, or an impossible number.
     """
     predictions = _with_logits(x)
-    if bins < 1 or not temperature > 0:
-        raise UserError(f"bins must be 1 or more, temperature above 0; got {bins}, {temperature}.")
+    if not isinstance(bins, int) or bins < 1 or not temperature > 0:
+        raise UserError(
+            f"bins must be a whole number from 1, temperature above 0; got {bins}, {temperature}."
+        )
     log_p = _log_probabilities(predictions, temperature)
     p = np.exp(log_p)
     confidence = p.max(axis=1) if len(p) else np.zeros(0)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        mean, right = (
-            np.where(count > 0, np.bincount(place, values, bins) / np.maximum(count, 1), np.nan)
-            for values in (confidence, predictions.correct)
-        )
+    mean, right = (
+        share(np.bincount(place, values, bins), count)
+        for values in (confidence, predictions.correct)
+    )
     edges = np.linspace(0, 1, bins + 1)
     table = pd.DataFrame(
         {
@@ -72,18 +78,26 @@ def fit_temperature(x: Source, *, split: Split = "val") -> float:
         split: "val": a temperature is fitted on held-out clips, never on test.
 
     Raises:
-        UserError: hard predictions only, no clip, or a run without that split.
+        UserError: hard predictions only, no clip, test clips, or a run without that split.
     """
     predictions = _with_logits(x, split)
     if not len(predictions):
         raise UserError("A temperature cannot be fitted to no clip.")
+    if predictions.metadata.get("split") == "test":
+        raise UserError(
+            "These are test clips: a temperature is fitted on others. Give a run that has "
+            "validation clips, or predictions of such (metadata={'split': 'val'})."
+        )
 
     def loss(log_temperature: float) -> float:
         log_p = _log_probabilities(predictions, np.exp(log_temperature))
         return -log_p[np.arange(len(log_p)), predictions.labels].mean()
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    temperature = float(np.exp(found.x))
+    if not 1.01 * TEMPERATURES[0] < temperature < 0.99 * TEMPERATURES[1]:
+        log.warning("The temperature is at the limit of its range (%g to %g).", *TEMPERATURES)
+    return temperature
 
 
 def _with_logits(x: Source, split: Split = "test") -> Predictions:

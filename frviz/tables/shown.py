@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from frviz.tables.statistics import shown_p
@@ -24,12 +23,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         elif name == "low":
             limits = zip(column, table["high"], strict=True)
             columns["95 % interval"] = [
-                "" if np.isnan(low) else f"{points(low)} to {points(high)}" for low, high in limits
+                "" if pd.isna(low) else f"{points(low)} to {points(high)}" for low, high in limits
             ]
         elif name in ("p", "p_holm"):
-            columns[name.replace("_", " ")] = [
-                "" if np.isnan(p) else shown_p(p)[4:] for p in column
-            ]
+            columns[name.replace("_", " ")] = ["" if pd.isna(p) else shown_p(p)[4:] for p in column]
         elif name in ("fixed", "broken"):
             columns[name] = ["" if pd.isna(n) else f"{n:g}" for n in column]
         elif name != "high":
@@ -44,9 +41,9 @@ def as_text(table: pd.DataFrame) -> str:
 
 def percent(share: float) -> str:
     """A share in percent, without the sign."""
-    return "" if np.isnan(share) else f"{100 * share:.2f}"
+    return "" if pd.isna(share) else f"{100 * share:.2f}"
 
 
 def points(difference: float) -> str:
     """A difference of shares in percentage points, with its sign."""
-    return "" if np.isnan(difference) else f"{100 * difference:+.2f}"
+    return "" if pd.isna(difference) else f"{100 * difference:+.2f}"

@@ -4,6 +4,7 @@ Two models see the same clips. A clip that only B gets right is fixed, one that 
 broken; the others say nothing about the difference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,12 @@ from scipy.stats import binom
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+
+
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, NaN where there is no whole."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, np.divide(part, whole), np.nan)
 
 
 def mcnemar_p(fixed: np.ndarray | int, broken: np.ndarray | int) -> np.ndarray:
@@ -43,13 +50,43 @@ class Interval:
     p: np.ndarray
 
 
+@dataclass(frozen=True)
+class RunNoise:
+    """What the choice of seeds adds to the error of a difference: Student's t for each row."""
+
+    error: np.ndarray  # (R,) standard error
+    degrees: np.ndarray  # (R,) of freedom
+
+    @classmethod
+    def of(cls, models: Sequence[tuple[np.ndarray, np.ndarray]]) -> "RunNoise":
+        """From the runs of each model of which there are several.
+
+        What runs differ by is in part the chance of clips, which the bootstrap over clips has
+        already: that part is taken off (a crossed design of runs and clips). Degrees of freedom
+        are Welch's.
+
+        Args:
+            models: means (S, R) of a model's S runs, and the variance (R,) of such a mean that the
+                clips alone give: the sum over clips of their variance between runs / clips ** 2.
+        """
+        parts = [
+            (np.maximum(0, means.var(axis=0, ddof=1) - by_clips) / len(means), len(means) - 1)
+            for means, by_clips in models
+        ]
+        total = sum(variance for variance, _ in parts)
+        each = sum(variance**2 / degrees for variance, degrees in parts)
+        least = sum(degrees for _, degrees in parts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            degrees = np.where(each > 0, total**2 / each, least)
+        return cls(np.sqrt(np.nan_to_num(total)), np.nan_to_num(degrees, nan=least))
+
+
 def bootstrap(
     values: np.ndarray,
     counts: np.ndarray,
     *,
     seed: int,
-    run_spread: tuple[np.ndarray, ...] = (),
-    run_degrees: tuple[int, ...] = (),
+    runs: "RunNoise | None" = None,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
@@ -64,9 +101,7 @@ def bootstrap(
         values: (V,) the values a clip's difference takes, between -1 and 1.
         counts: (R, V) clips of each row with each value.
         seed: of the resampling.
-        run_spread: for each model of which there are several runs, the standard error (R,) of its
-            mean accuracy over runs. It is added as Student's t of `run_degrees` degrees.
-        run_degrees: runs less one, for each of these.
+        runs: what another seed of the models would change, where there are several runs.
         level: share of intervals that hold the truth.
         resamples: draws.
 
@@ -81,8 +116,8 @@ def bootstrap(
     for row in np.flatnonzero(clips):  # by row: all draws at once would be gigabytes
         size = int(clips[row]) + 2
         drawn = rng.multinomial(size, padded[row] / size, size=resamples) @ values / size
-        for spread, degrees in zip(run_spread, run_degrees, strict=True):
-            drawn = drawn + spread[row] * rng.standard_t(degrees, size=resamples)
+        if runs is not None:
+            drawn = drawn + runs.error[row] * rng.standard_t(runs.degrees[row], size=resamples)
         low[row], high[row] = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
         below, above = (drawn <= 0).sum(), (drawn >= 0).sum()
         p[row] = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))

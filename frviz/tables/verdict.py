@@ -29,7 +29,7 @@ def in_words(
         f"Accuracy {percent(row['a'])} and {percent(row['b'])} %, a difference of "
         f"{points(row['difference'])} points (95 % interval {_limits(row)}).",
     ]
-    if "top-1, unseen clips" in summary.index:
+    if "top-1, unseen clips" in summary.index and summary.loc["top-1, unseen clips", "clips"]:
         unseen = summary.loc["top-1, unseen clips"]
         said.append(
             f"On the {unseen['clips']} clips that are no copy of a training clip: "
@@ -73,6 +73,6 @@ def _warnings(paired: Paired, names: tuple[str, str]) -> list[str]:
         if any(run.metadata.get("select") == "test_best" for run in runs):
             said.append(f"The epoch of {name} was selected on test: its accuracy is flattered.")
     kept = {run.metadata.get("duplicates") for run in (*paired.a, *paired.b)} - {None}
-    if paired.a[0].copies.any() and len(kept) > 1:
+    if paired.copies.any() and len(kept) > 1:
         said.append("One model was trained on copies of test clips and the other was not.")
     return said

@@ -190,6 +190,39 @@ def test_class_names_must_fit(tmp_path: Path) -> None:
         read_scores(tmp_path / "s.npy", labels=[0, 1, 2, 3])
 
 
+def test_scores_of_several_crops_are_not_taken_for_more_classes(tmp_path: Path) -> None:
+    crops = [row.reshape(1, 3).repeat(2, axis=0) for row in SCORES]
+    with pytest.raises(UserError, match=r"4 of shape \(2, 3\)"):
+        read_scores(dump(tmp_path / "s.pkl", crops), labels=LABELS)
+    one = read_scores(dump(tmp_path / "s.pkl", [row[None] for row in SCORES]), labels=LABELS)
+    np.testing.assert_array_equal(one.logits, SCORES)
+
+
+def test_lists_within_lists_are_not_unfolded(tmp_path: Path) -> None:
+    row: list[Any] = [0.0]
+    for _ in range(6):
+        row = [row] * 200  # 200 ** 6 numbers when written out
+    with pytest.raises(UserError, match="nested lists"):
+        read_scores(dump(tmp_path / "s.pkl", [row, row]), labels=[0, 1])
+    with pytest.raises(UserError):
+        read_scores(dump(tmp_path / "s.pkl", [[1.0, 2.0]]), labels=dump(tmp_path / "l.pkl", row))
+
+
+def test_absurd_classes_and_kinds_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", names=["a"], y=[0], predicted=[2**40])
+    with pytest.raises(UserError, match="class_names="):
+        read_scores(tmp_path / "s.npz")
+    np.save(tmp_path / "s.npy", SCORES)
+    with pytest.raises(UserError, match="Did you mean 'probabilities'"):
+        read_scores(tmp_path / "s.npy", labels=LABELS, kind="probability")
+
+
+def test_names_as_bytes_and_a_wrong_suffix(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", names=np.array(IDS, dtype="S"), y=LABELS, logits=SCORES)
+    (tmp_path / "s.npz").rename(tmp_path / "s.npy")
+    check(read_scores(tmp_path / "s.npy"))
+
+
 def test_published_weights() -> None:
     assert frcore.ensemble_weights("nw_ucla") == (0.6, 0.6, 0.4, 0.4)
     assert ensemble_weights("ntu60", "xsub") == (2, 2, 1, 1)

@@ -44,12 +44,22 @@ def test_seeds_and_a_reference(files) -> None:
     assert "2 and 2 runs" in done.stdout
 
 
+def test_published_score_files(reference) -> None:
+    folder = reference / "data" / "scores" / "nw_ucla"
+    files = [folder / stream / "epoch1_test_score.pkl" for stream in ("bone", "joint")]
+    where = ("--labels", folder / "val_label.pkl", "--benchmark", "nw_ucla")
+    done = run("compare", *files, *where)
+    assert done.exit_code == 0, done.output
+    assert "joint/epoch1_test_score.pkl: 19 clips fixed, 13 broken" in done.stdout
+
+
 def test_a_mistake_is_one_message(files, tmp_path) -> None:
     done = run("compare", files[0], tmp_path / "nowhere")
     assert done.exit_code == 2
     assert done.stderr.startswith("Error: ")
     assert "nowhere" in done.stderr
     assert "Traceback" not in done.output
+    assert run("compare", *files, "--seed", -1).stderr.startswith("Error: seed")
     assert isinstance(run("--debug", "compare", files[0], "nowhere").exception, frcore.UserError)
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 import frviz
+from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz import figures
 
@@ -123,6 +124,27 @@ def test_cells_without_a_change_beyond_chance_are_grey(make) -> None:
     assert grey[1].tolist() == [0, 0]
 
 
+def test_means_over_runs_are_not_cut(make) -> None:
+    labels = [0, 0, 1, 1]
+    runs = [make(labels, [0, 1, 1, 1]), make(labels, [0, 0, 1, 1])]
+    figure = frviz.compare(runs, runs).figures()["confusion_a"]
+    assert figure.data[0].text[0][0] == "1.5"
+    assert figure.data[1].text[0][1] == "0.5"
+    with pytest.raises(UserError, match="draws counts"):
+        figures.confusion(frviz.confusion(runs[0], normalize="true"))
+
+
+def test_class_names_may_be_numbers_quotes_and_twins(make) -> None:
+    names = ["1", '2"', "w", "w", "w (2)"]
+    x = make([0, 1, 2, 3, 4], [1, 1, 2, 2, 4], class_names=names,
+             features={"backbone": np.eye(5)})  # fmt: skip
+    found = frviz.compare(x, x)
+    labels = list(found.per_class.index)
+    assert len(set(labels)) == 5
+    assert any("&#34;" in text for text in found.figures()["groups"].layout.yaxis.ticktext)
+    assert figures.calibration_shift(frviz.calibration_shift(x, x)).layout.yaxis.type == "category"
+
+
 def test_differences_are_sorted_and_marked(pair) -> None:
     a, b = pair(10)
     table = frviz.compare(a, b).per_class
@@ -155,6 +177,9 @@ def test_maps_draw_every_clip_once_in_both_panes(pair) -> None:
         for axis in ("x", "x2"):
             count = sum(len(t.x) for t in figure.data if (t.xaxis or "x") == axis)
             assert count == len(a) + 10
+        assert ("hollow" in figure.layout.title.text) == (colour == "class")
+    with pytest.raises(UserError, match="Did you mean 'class'"):
+        figures.embedding_pair(table, colour="classes")
     hollow = [t for t in figures.embedding(frviz.embed(a, method="pca")).data
               if str(t.marker.symbol).endswith("-open")]  # fmt: skip
     assert sum(len(t.x) for t in hollow) == (~a.correct).sum()

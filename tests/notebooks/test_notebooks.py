@@ -136,7 +136,7 @@ def test_calibration_notebook_shows_the_head_at_work(executed) -> None:
 
 def test_comparison_notebook_ends_with_a_report(executed, root) -> None:
     notebook = executed["04_compare_baselines"]
-    assert "from the validation clips of A" in text(notebook)
+    assert "by validation clips of both models" in text(notebook)
     assert "1 and 1 runs. FR Head: " in text(notebook)
     assert "No published scores in" in text(notebook)
     assert len(figures(notebook)) == 5

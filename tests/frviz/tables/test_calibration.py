@@ -39,12 +39,14 @@ def test_cosines_by_hand(model) -> None:
 def test_what_has_no_prototypes_is_said(model, make) -> None:
     with pytest.raises(UserError, match="no FR Head"):
         frviz.calibration(make([0], [0]))
-    with pytest.raises(UserError, match=r"No prototypes in space 'low.spatial'; there are: fin.sp"):
+    with pytest.raises(
+        UserError, match=r"No prototypes and features in space 'low.spatial'; there are: fin.sp"
+    ):
         frviz.calibration(model, spaces="low.spatial")
 
 
 def test_a_shift_by_hand(make) -> None:
-    labels, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
+    labels = [0, 0, 1, 1]
 
     def with_clip(direction: tuple[float, float], said: int) -> Predictions:
         features = np.array([EAST, direction, NORTH, NORTH])
@@ -52,16 +54,42 @@ def test_a_shift_by_hand(make) -> None:
 
     a, b = with_clip(NORTH, 1), with_clip(HALF, 0)
     table = frviz.calibration_shift(a, b)
-    # A: centre of class 0 is east; the clip's margin is 0 - 1. B: its centre lies between east and
-    # half: cosine of 22.5 degrees, minus 0.707 to north
-    after = np.cos(np.pi / 8) - HALF[0]
+    # A: centres are east and north; the clip's cosines are 0 and 1, their mean 1/2.
+    # B: the centre of class 0 lies between east and half: cosine of 22.5 degrees, 0.707 to north
+    mean = (np.cos(np.pi / 8) + HALF[0]) / 2
     row = table.loc["c0"]
     assert row[["fn", "fn_pulled"]].tolist() == [1, 1]
-    assert row[["fn_margin_a", "fn_margin_b"]].tolist() == pytest.approx([-1, after], abs=1e-6)
+    places = [-0.5, np.cos(np.pi / 8) - mean]
+    assert row[["fn_place_a", "fn_place_b"]].tolist() == pytest.approx(places, abs=1e-6)
     assert np.isnan(row["fn_expected"])  # B makes no mistake
-    assert table.loc["c1", ["fp", "fp_pushed"]].tolist() == [1, 1]
+    assert row["fp"] == 0
+    row = table.loc["c1"]
+    assert row[["fp", "fp_pushed"]].tolist() == [1, 1]
+    places = [0.5, HALF[0] - mean]
+    assert row[["fp_place_a", "fp_place_b"]].tolist() == pytest.approx(places, abs=1e-6)
     assert table.loc["all", ["fn", "fp"]].tolist() == [1, 1]
-    assert a.predicted.tolist() == predicted
+
+
+def test_a_pull_is_no_push(make) -> None:
+    """B moves the clip toward its class (east) while it stays as near to the wrong one (north)."""
+    labels, predicted = [0, 0, 1, 2], [0, 1, 1, 2]
+    prototypes = {"backbone": np.eye(3)}
+
+    def with_clip(x: float) -> Predictions:
+        features = np.array([[1, 0, 0], [x, 0.7, np.sqrt(0.51 - x * x)], [0, 1, 0], [0, 0, 1]])
+        fields = {"features": {"backbone": features}, "prototypes": prototypes}
+        return make(labels, predicted, **fields)
+
+    # cosines to east, north, up: (0.1, 0.7, 0.707) and (0.5, 0.7, 0.51), of mean 0.502 and 0.570
+    table = frviz.calibration_shift(with_clip(0.1), with_clip(0.5))
+    assert table.loc["c0", "fn_pulled"] == 1
+    assert table.loc["c1", "fp_pushed"] == 1  # off the mean, which rose
+    back = frviz.calibration_shift(with_clip(0.5), with_clip(0.1))
+    assert back.loc["c0", "fn_pulled"] == 0
+    # (0.6, 0.7, 0.387): the mean falls below that of (0.5, ...), so north came nearer
+    nearer = frviz.calibration_shift(with_clip(0.5), with_clip(0.6))
+    assert nearer.loc["c0", "fn_pulled"] == 1
+    assert nearer.loc["c1", "fp_pushed"] == 0
 
 
 def test_no_shift_is_seen_between_equals(make) -> None:

@@ -95,6 +95,10 @@ def test_classes_and_groups(model) -> None:
     assert set(group["class"]) == {"c1", "c0"}
     with pytest.raises(UserError, match="Did you mean 'c1'"):
         frviz.embed(x, group="c1x")
+    assert set(frviz.embed(x, classes=2, method="pca")["class"]) == {"c2"}
+    for wrong in ([0], 4, None):
+        with pytest.raises(UserError, match="Unknown class"):
+            frviz.embed(x, classes=[wrong])
     with pytest.raises(UserError, match="not both"):
         frviz.embed(x, group=1, classes=[1])
 
@@ -184,6 +188,15 @@ def test_quality_of_a_random_map_is_poor(model) -> None:
     assert random["knn_map"] < 0.5
     assert random["silhouette_map"] < 0.1 < good["silhouette_map"]
     assert good["knn_space"] == random["knn_space"]
+
+
+def test_both_maps_of_a_pair_are_measured(model) -> None:
+    a, b = model(), model(spread=0.6, seed=1)
+    table = frviz.embed_pair(a, b, method="tsne")
+    side_a, side_b = (frviz.map_quality(x, table, side=s) for x, s in ((a, "a"), (b, "b")))
+    assert side_a["knn_map"] > side_b["knn_map"]
+    assert side_b["trustworthiness"] > 0.8
+    assert frviz.map_quality(b, table, side="a")["trustworthiness"] < side_b["trustworthiness"]
 
 
 def test_a_sample_is_balanced_and_seeded(model) -> None:

@@ -111,33 +111,68 @@ def test_halves_belong_to_the_clip(make) -> None:
 
 def test_folds(make) -> None:
     x = make(LABELS, PREDICTED)
-    (cells, clips), (other_cells, other_clips) = folds([x], [x], 0)
+    (cells, clips), (other_cells, other_clips) = folds(x, [[x]], 0)
     assert cells.sum() == (~clips).sum()
     np.testing.assert_array_equal(clips, ~other_clips)
     np.testing.assert_array_equal(cells + other_cells, frviz.confusion(x))
     val = make([0, 1], [1, 1], 5, ids=["v1", "v2"])
-    ((cells, clips),) = folds([x], [val, val], 0)
-    assert (cells.sum(), clips.all()) == (4, True)
+    ((cells, clips),) = folds(x, [[val, val], [val]], 0)
+    assert (cells.sum(), clips.all()) == (4, True)  # two models, whatever the number of runs
     part = make([0, 1], [1, 1], 5, ids=[x.sample_ids[0], "v2"])
     with pytest.raises(UserError, match="1 of the 12 clips"):
-        folds([x], [part], 0)
+        folds(x, [[part]], 0)
+    with pytest.raises(UserError, match="3 classes, the models"):
+        folds(x, [[make([0], [2], ids=["v"])]], 0)
+    with pytest.raises(UserError, match="other labels for 1 clips, such as 's00011'"):
+        folds(x, [[make([*LABELS[:-1], 0], PREDICTED)]], 0)
 
 
-def favour(a, b) -> tuple[float, float, float]:
-    """Difference on hard classes, measured fairly and raw, and the mean over fair groups."""
+def favour(a, b) -> dict[str, float]:
+    """Difference on hard classes by several choices of them, and the mean over fair groups."""
     paired = Paired.of([a], [b])
-    hard = level_changes(paired, [a]).loc["hard"]
-    groups = group_changes(paired, [a])["difference"].mean()
-    return hard["difference"], hard["raw_difference"], groups
+    both, alone = ([[a], [b]], [[a]])
+    hard = level_changes(paired, both).loc["hard"]
+    return {
+        "by both": hard["difference"],
+        "by A, cross-fitted": level_changes(paired, alone).loc["hard", "difference"],
+        "by A's test errors": hard["raw_difference"],
+        "groups by both": group_changes(paired, both)["difference"].mean(),
+    }
+
+
+def in_standard_errors(found: list[dict[str, float]]) -> pd.Series:
+    table = pd.DataFrame(found)
+    return table.mean() / (table.std() / np.sqrt(len(table)))
 
 
 def test_no_gain_is_seen_where_there_is_none(random_pair) -> None:
     """Two models of equal quality with errors of their own: only the raw figure favours B."""
-    drawn = np.array([favour(*random_pair(600, seed=s)) for s in range(60)])
-    fair, raw, groups = drawn.mean(axis=0) / (drawn.std(axis=0, ddof=1) / np.sqrt(len(drawn)))
-    assert abs(fair) < 3
-    assert abs(groups) < 3
-    assert raw > 3
+    found = in_standard_errors([favour(*random_pair(600, seed=s)) for s in range(60)])
+    assert abs(found["by both"]) < 3
+    assert abs(found["by A, cross-fitted"]) < 3
+    assert abs(found["groups by both"]) < 3
+    assert found["by A's test errors"] > 3
+
+
+def test_no_gain_is_seen_between_training_runs_that_differ_by_class(make) -> None:
+    """Each run is better at some classes and worse at others, by its seed: then a choice by A alone
+    favours B also on other clips. A choice by both does not."""
+
+    def drawn(seed: int) -> list:
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(30), 40)
+        quality = rng.uniform(0.55, 0.95, 30)
+        made = []
+        for _ in range(2):
+            right = rng.random(1200) < np.clip(quality + rng.normal(0, 0.08, 30), 0, 1)[labels]
+            made.append(make(labels, np.where(right, labels, (labels + 1) % 30)))
+        return made
+
+    found = in_standard_errors([favour(*drawn(s)) for s in range(60)])
+    assert abs(found["by both"]) < 3
+    assert abs(found["groups by both"]) < 3
+    assert found["by A, cross-fitted"] > 3
+    assert found["by A's test errors"] > 3
 
 
 def test_no_gain_is_seen_between_real_models_swapped_at_random(reference) -> None:
@@ -160,16 +195,15 @@ def test_no_gain_is_seen_between_real_models_swapped_at_random(reference) -> Non
             )
             for other in (False, True)
         )
-        hard = level_changes(Paired.of([a], [b]), [a], seed=seed).loc["hard"]
-        found.append((hard["difference"], hard["raw_difference"]))
-    mean = np.mean(found, axis=0)
-    error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
-    assert abs(mean[0]) < 3 * error[0]
-    assert mean[1] > 3 * error[1]
+        found.append(favour(a, b))
+    found = in_standard_errors(found)
+    assert abs(found["by both"]) < 3
+    assert abs(found["by A, cross-fitted"]) < 3
+    assert found["by A's test errors"] > 3
 
 
 def test_a_true_gain_is_seen(random_pair) -> None:
-    gains = [favour(*random_pair(600, gain=0.1, seed=s))[0] for s in range(30)]
+    gains = [favour(*random_pair(600, gain=0.1, seed=s))["by both"] for s in range(30)]
     assert np.mean(gains) == pytest.approx(0.1, abs=0.02)
 
 

@@ -60,6 +60,12 @@ def test_curves_by_hand(run: Run) -> None:
     assert table.index.tolist() == [1, 2, 3, 4]
 
 
+def test_epochs_and_clips_that_were_not_seen_do_not_count(run: Run) -> None:
+    curve = frviz.learning_curves(run, split="train")["z"]  # its only clip: wrong, right, unseen
+    assert curve.tolist()[:2] == [0, 1]
+    assert curve[2:].isna().all()
+
+
 def test_what_is_not_there_is_said(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no history of 'val'; it has: train"):
         frviz.learning_history(run, split="val")

@@ -1,5 +1,7 @@
 """Probabilities against frequencies: by hand, and on a model that knows what it does not know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -57,6 +59,12 @@ def test_a_temperature_is_the_best_of_a_grid(honest) -> None:
         assert frviz.reliability(quiet, temperature=other).attrs["nll"] > best
 
 
+def test_a_temperature_at_its_limit_is_said(honest, caplog) -> None:
+    always_right = scored(honest.logits, honest.logits.argmax(axis=1))
+    assert frviz.fit_temperature(always_right) < 0.06
+    assert "limit of its range" in caplog.text
+
+
 def test_what_cannot_be_done_is_said(make, honest) -> None:
     with pytest.raises(UserError, match="hard predictions"):
         frviz.reliability(make([0], [0]))
@@ -64,6 +72,10 @@ def test_what_cannot_be_done_is_said(make, honest) -> None:
         frviz.reliability(honest, bins=0)
     with pytest.raises(UserError, match="above 0"):
         frviz.reliability(honest, temperature=-1.0)
+    with pytest.raises(UserError, match="whole number"):
+        frviz.reliability(honest, bins=2.5)
+    with pytest.raises(UserError, match="These are test clips"):
+        frviz.fit_temperature(replace(honest, metadata={"split": "test"}))
     with pytest.raises(UserError, match="no clip"):
         frviz.fit_temperature(honest.select([]))
     assert np.isnan(frviz.reliability(honest.select([])).attrs["ece"])
