@@ -162,7 +162,7 @@ class Comparison:
 
         names, clusters = self.names, class_clusters(self.paired.a[0], resamples=0)
         classes = self.per_class.index
-        subtitle = f"{self.reference_note}; 95 % intervals"
+        subtitle = f"chosen {self.reference_note}; 95 % intervals"
         matrices = {
             f"confusion_{side}": confusion(
                 tables.cells_of(self.cells, classes, side),
@@ -226,7 +226,7 @@ class Comparison:
             summary=self.summary,
             sections=sections,
             footer=f"Intervals: 95 %, bootstrap over {over}, seed {self.seed}. Groups and levels "
-            f"{self.reference_note}.",
+            f"are chosen {self.reference_note}.",
         )
 
     def _facts(self) -> pd.DataFrame:

@@ -109,6 +109,8 @@ def _tsne(reduced: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarra
                 initialization="pca" if start is None else openTSNE.initialization.rescale(start),
                 random_state=seed,
                 n_jobs=-1,
+                # what "auto" would choose, without saying so on stdout
+                negative_gradient_method="bh" if len(reduced) < 10_000 else "fft",
                 callbacks=lambda *_: bar.update(10) and None,
                 callbacks_every_iters=10,
             ).fit(reduced)
