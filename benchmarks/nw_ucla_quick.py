@@ -1,8 +1,9 @@
-"""Trains the quick NW-UCLA recipes, with and without FR Head; writes results/nw_ucla_quick.json.
+r"""Trains the quick NW-UCLA recipes, with and without FR Head; writes results/nw_ucla_quick.json.
 
     python benchmarks/nw_ucla_quick.py                          # one seed: two runs; resumes
     python benchmarks/nw_ucla_quick.py --seeds 0 1 2            # differences between seeds
-    python benchmarks/nw_ucla_quick.py --duplicates drop keep   # as published, too: copies trained
+    python benchmarks/nw_ucla_quick.py --duplicates keep --recipes nw_ucla_joint_quick \
+        --out results/nw_ucla_quick_copies.json                 # as published: copies trained
 
 Finished runs in runs/ are taken as they are, so the figures can be made again without training.
 What disturbed the times is said by --conditions "..." and kept with them.
@@ -29,18 +30,21 @@ def train(recipe: str, duplicates: str, seed: int) -> frcore.Run:
     return frcore.fit(recipe, out=out, seed=seed, data={"duplicates": duplicates})
 
 
-def compare(duplicates: str, seeds: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def compare(
+    duplicates: str, recipes: list[str], seeds: list[int]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Figures of all runs with one treatment of the copies, and what the head changed."""
     runs, changes = [], []
     for seed in seeds:
-        pair = [train(recipe, duplicates, seed) for recipe in RECIPES]
-        predictions = [frcore.predict(run) for run in pair]
-        runs += map(figures, RECIPES, pair, predictions)
-        changes.append({"seed": seed, **compared(*predictions)})
+        made = [train(recipe, duplicates, seed) for recipe in recipes]
+        predictions = [frcore.predict(run) for run in made]
+        runs += map(figures, recipes, made, predictions)
+        if recipes == list(RECIPES):
+            changes.append({"seed": seed, **compared(*predictions)})
     accuracy = {
         kind: {
             recipe: [r[f"accuracy_{kind}"] for r in runs if r["recipe"] == recipe]
-            for recipe in RECIPES
+            for recipe in recipes
         }
         for kind in ("all", "unseen")
     }
@@ -56,10 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--duplicates", nargs="+", choices=("drop", "keep"), default=["drop"])
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--conditions", default="alone on the machine", help="kept with the times")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    runs, summaries = zip(*(compare(d, asked.seeds) for d in asked.duplicates), strict=True)
+    found = [compare(d, asked.recipes, asked.seeds) for d in asked.duplicates]
+    runs, summaries = zip(*found, strict=True)
     result = {
         "what": "NW-UCLA, joint stream, quick recipes on a CPU; last epoch",
         "machine": machine(),
@@ -67,7 +74,7 @@ def main() -> None:
         "runs": list(itertools.chain(*runs)),
         "summary": list(summaries),
     }
-    write(RESULT, result)
+    write(asked.out, result)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,9 @@ def _whole_of(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
     try:
         return table[column].to_numpy().astype(np.int64)
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{path}: column '{column}' must hold classes 0..K-1 ({error}).") from error
+        raise UserError(
+            f"{path}: column '{column}' must hold classes as numbers, 0..K-1 ({error})."
+        ) from error
 
 
 def _ids_of_table(table: pd.DataFrame) -> list[str] | None:

@@ -75,13 +75,16 @@ def read_scores(
     if truth is None:
         raise UserError(
             f"{path} holds no true classes. Join them with "
-            f"frcore.read_scores({path.name!r}, labels='val_label.pkl')."
+            f"frcore.read_scores({path.name!r}, labels='val_label.pkl'), or with --labels on the "
+            "command line."
         )
     ids, values, true = _join(found, truth)
     if class_names is None and benchmark is None:
         class_names = class_names_in(content, min(_count_classes(values, true), MAX_CLASSES))
     names = _class_names(values, true, benchmark, class_names)
-    record = {"source": path.name, "split": "test", **dict(metadata or {})}
+    # with its folder, and the array: published files are often called alike
+    source = f"{Path(path.parent.name) / path.name}" + (f":{scores}" if scores else "")
+    record = {"source": source, "split": "test", **dict(metadata or {})}
     if benchmark is not None:
         record["benchmark"] = benchmark
     if values.ndim == 1:

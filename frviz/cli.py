@@ -2,14 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from frcore.commands import make_app
-
-if TYPE_CHECKING:
-    from frcore.predictions import Predictions
 
 app = make_app()
 
@@ -52,13 +49,18 @@ def compare(
         tuple[str, str] | None, typer.Option(help="How the two are called, A and B.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Whose confusions make groups and levels; A by default.")
+        Path | None,
+        typer.Option(help="Whose confusions make groups and levels; both models by default."),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
     ] = None,
     benchmark: Annotated[
         str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
+    ] = None,
+    scores: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Arrays of .npz score files to take, for A and B."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write everything to this HTML file, to be read offline.")
@@ -71,18 +73,23 @@ def compare(
     """Compare two models over the same test clips: did it help, where, more than by chance?"""
     from frviz.comparison import compare as compare_models
 
-    sides: list[list[Any]] = [[a, *(more_a or [])], [b, *(more_b or [])]]
-    if labels or benchmark:
-        sides = [[_scores(path, labels, benchmark) for path in side] for side in sides]
-    comparison = compare_models(*sides, names=names or None, reference=reference, seed=seed)
+    which = scores or (None, None)
+    sides = [
+        [_source(path, labels, benchmark, array) for path in (first, *(more or []))]
+        for first, more, array in ((a, more_a, which[0]), (b, more_b, which[1]))
+    ]
+    judge = None if reference is None else _source(reference, labels, benchmark, which[0])
+    comparison = compare_models(*sides, names=names or None, reference=judge, seed=seed)
     typer.echo(comparison.verdict if verdict else repr(comparison))
     if report is not None:
         typer.echo(f"Report: {comparison.report(report)}")
 
 
-def _scores(path: Path, labels: Path | None, benchmark: str | None) -> "Predictions":
-    """A published score file; its folder tells files of the same name apart."""
+def _source(path: Path, labels: Path | None, benchmark: str | None, scores: str | None) -> Any:
+    """A run or predictions as they are; a score file with what is known of it."""
+    score_file = path.suffix.lower() in (".pkl", ".pickle", ".npy", ".csv") or scores
+    if not score_file or not path.is_file():
+        return path
     from frcore.scores import read_scores
 
-    source = str(Path(path.parent.name) / path.name)
-    return read_scores(path, labels, benchmark=benchmark, metadata={"source": source})
+    return read_scores(path, labels, benchmark=benchmark, scores=scores)

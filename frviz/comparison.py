@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from frcore.display import plain
@@ -57,7 +58,7 @@ def compare(
     Example:
         >>> frviz.compare("runs/base", "runs/fr").report("comparison.html")
     """
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, int | np.integer) or seed < 0:
         raise UserError(f"seed: expected a whole number, 0 or more; got {seed!r}.")
     paired = Paired.of(members_of(a), members_of(b))
     if reference is None:
@@ -216,7 +217,7 @@ class Comparison:
         for name, clips in (("fixed", self.fixed), ("broken", self.broken)):
             first = f", the first {SHOWN_CLIPS}" if len(clips) > SHOWN_CLIPS else ""
             sections.append(
-                Section(f"{len(clips):,} clips {name}{first}", table=clips.head(SHOWN_CLIPS))
+                Section(f"{len(clips):,} clips {name}{first}", table=_tidy(clips.head(SHOWN_CLIPS)))
             )
         over = "clips" if self.paired.single else "runs and clips"
         return write_page(
@@ -264,15 +265,23 @@ class Comparison:
             display(figure)
 
 
+def _tidy(clips: pd.DataFrame) -> pd.DataFrame:
+    """Without columns that say nothing here, and with spaces in their names."""
+    clips = clips.dropna(axis=1, how="all")
+    clips = clips if clips["copy"].any() else clips.drop(columns="copy")
+    return clips.rename(columns=lambda name: name.replace("_", " "))
+
+
 def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
     if names is not None:
         if not isinstance(names, list | tuple) or len(names) != 2 or not all(map(str, names)):
             raise UserError(f"names: expected two, such as ('baseline', 'FR Head'), got {names!r}.")
         return str(names[0]), str(names[1])
-    for key in ("model", "run", "stream", "source"):
+    for key in ("model", "run", "stream", "source", "epoch"):
         a, b = ({run.metadata.get(key) for run in runs} for runs in (paired.a, paired.b))
         if len(a) == len(b) == 1 and a != b and None not in a | b:
-            return str(a.pop()), str(b.pop())
+            prefix = "epoch " if key == "epoch" else ""
+            return f"{prefix}{a.pop()}", f"{prefix}{b.pop()}"
     return "A", "B"
 
 

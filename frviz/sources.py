@@ -1,5 +1,6 @@
 """What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -53,6 +54,20 @@ def predictions_of(
     return predict(source, split=split, spaces=tuple(spaces))
 
 
+def _check_seeds(members: list[Predictions]) -> None:
+    """A list is for runs of one model that differ in their seed."""
+    for key in ("model", "stream", "benchmark", "protocol"):
+        found = sorted({str(run.metadata[key]) for run in members if key in run.metadata})
+        if len(found) > 1:
+            raise UserError(
+                f"The runs of a list differ in their {key} ({', '.join(found)}); a list is for "
+                "seeds of one model."
+            )
+    checkpoints = [run.metadata["checkpoint"] for run in members if run.metadata.get("checkpoint")]
+    if len(set(checkpoints)) < len(checkpoints):
+        raise UserError("The same checkpoint occurs twice in a list of runs (seeds).")
+
+
 def open_run(source: Run | str | Path) -> Run:
     """A run, or that of its directory or of one of its checkpoints.
 
@@ -61,6 +76,8 @@ def open_run(source: Run | str | Path) -> Run:
     """
     if isinstance(source, Run):
         return source
+    if not isinstance(source, str | Path):
+        raise UserError(f"A run or its directory is needed, not {type(source).__name__}.")
     path = Path(source)
     return Run.open(path.parent if path.suffix == ".safetensors" else path)
 
@@ -83,14 +100,11 @@ def with_space(source: Source, space: str) -> Predictions:
 
 def _from_npz(path: Path) -> Predictions:
     try:
-        return Predictions.load(path)
-    except UserError as error:
-        if not path.is_file():
-            raise
-        try:
-            return read_scores(path)
-        except UserError as other:
-            raise UserError(f"{error} Nor is it a file of scores: {other}") from error
+        with zipfile.ZipFile(path) as archive:
+            ours = "header.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        ours = True  # whose error says what is wrong
+    return Predictions.load(path) if ours else read_scores(path)
 
 
 def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> list[Predictions]:
@@ -99,6 +113,7 @@ def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> l
     if not sources:
         raise UserError("An empty list of runs: give one or more.")
     members = [predictions_of(one, split=split) for one in sources]
+    _check_seeds(members)
     return [
         align(members[0], member, f"run {number} of the list")
         for number, member in enumerate(members, start=1)

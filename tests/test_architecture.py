@@ -55,6 +55,7 @@ FRVIZ_USES = {
     "frcore.display",
     "frcore.ensembles",
     "frcore.errors",
+    "frcore.files",
     "frcore.predictions",
     "frcore.run",
     "frcore.scores",

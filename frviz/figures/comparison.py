@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from frcore.display import short
-from frviz.figures.style import BLUE, GREY, GRID, INK, VERMILLION, finish, text
+from frviz.figures.style import BLUE, GREY, GRID, INK, VERMILLION, finish, need, text
 from frviz.tables.shown import shown
 
 ALPHA = 0.05
@@ -36,6 +36,7 @@ def differences(
         by_size: the largest difference on top; else the first row.
         alpha: rows with a larger p after Holm's correction are drawn hollow and grey.
     """
+    need(table, ("difference", "low", "high", "p_holm"), "Comparison.groups, .levels or .per_class")
     table = table[table["clips"] > 0].iloc[::-1]
     if by_size:
         table = table.sort_values("difference", kind="stable")
@@ -103,6 +104,7 @@ def level_table(
         names: of A and B.
         title: of the figure.
     """
+    need(table, ("classes", "a", "b", "p_holm"), "Comparison.levels")
     cells = shown(table).drop(columns=["fixed", "broken", "p"])
     cells = cells.rename(columns={"A %": f"{names[0]} %", "B %": f"{names[1]} %"})
     limits = ("below 70 %", "70 to 90 %", "above 90 %")
@@ -144,8 +146,11 @@ def class_slopes(
         labels: so many classes, those that changed most, have their names written beside them.
         alpha: classes with a larger p after Holm's correction are grey.
     """
+    need(table, ("a", "b", "difference", "p_holm"), "Comparison.per_class")
     table = table[table["clips"] > 0]
-    most = table["difference"].abs().sort_values(ascending=False, kind="stable").index[:labels]
+    table = table.assign(difference=table["difference"].fillna(0))
+    changed = table[table["difference"] != 0]
+    most = changed["difference"].abs().sort_values(ascending=False, kind="stable").index[:labels]
     figure = go.Figure()
     for wanted, upward, name, colour, _ in reversed(_KINDS):
         chosen = (table["p_holm"] < alpha) == wanted
@@ -171,29 +176,31 @@ def class_slopes(
         subtitle=f"the {len(most)} that changed most are named",
         height=520,
     )
-    _label_ends(figure, table.loc[most])
+    shares = 100 * table[["a", "b"]].to_numpy()
+    low, high = (shares.min(), shares.max()) if len(shares) else (0, 100)
+    span = max(high - low, 10) * 1.12
+    _label_ends(figure, table.loc[most], gap=span * 15 / 370)  # 15 of the plot's 370 pixels
+    figure.update_yaxes(range=(high + 0.04 * span - span, high + 0.04 * span))
     figure.update_xaxes(
         tickvals=[0, 1],
         ticktext=[f"{text(names[0])} (A)", f"{text(names[1])} (B)"],
-        range=(-0.25, 1.9),
+        range=(-0.2, 1.65),
         showgrid=False,
     )
     return figure.update_yaxes(title_text="right, %")
 
 
-def _label_ends(figure: go.Figure, table: pd.DataFrame) -> None:
+def _label_ends(figure: go.Figure, table: pd.DataFrame, gap: float) -> None:
     """Names at the right end, moved apart where they would overlap."""
     table = table.sort_values("b", kind="stable")
     heights = (100 * table["b"]).to_numpy()
-    if not len(heights):
-        return
-    gap = 4.2 * max(heights.max() - heights.min(), 25) / 100
     placed = heights.copy()
     for row in range(1, len(placed)):
         placed[row] = max(placed[row], placed[row - 1] + gap)
-    placed -= max(0, placed[-1] - max(heights[-1], 100))
-    for row in range(len(placed) - 2, -1, -1):
-        placed[row] = min(placed[row], placed[row + 1] - gap)
+    if len(placed) and placed[-1] > heights[-1]:  # the highest keeps its place, others make room
+        placed[-1] = heights[-1]
+        for row in range(len(placed) - 2, -1, -1):
+            placed[row] = min(placed[row], placed[row + 1] - gap)
     for label, end, height, change in zip(
         table.index, heights, placed, table["difference"], strict=True
     ):

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frviz.figures.charts import bars
-from frviz.figures.style import BLUE, COLOURS, DASHES, GREY, INK, VERMILLION, finish, text
+from frviz.figures.style import BLUE, COLOURS, DASHES, GREY, INK, VERMILLION, finish, need, text
 
 _SETS = {"tp": ("TP", BLUE), "fn": ("FN", VERMILLION), "fp": ("FP", COLOURS[3])}
 
@@ -19,6 +19,7 @@ def calibration_history(table: pd.DataFrame, *, height: int = 620) -> go.Figure:
             a line a branch.
         height: pixels.
     """
+    need(table, ("tp", "fn_cosine"), "frviz.calibration_history(run)")
     figure = make_subplots(
         rows=3, shared_xaxes=True, vertical_spacing=0.09,
         subplot_titles=["clips", "cosine of FN centres to the prototype (pulled up)",
@@ -59,7 +60,9 @@ def calibration_history(table: pd.DataFrame, *, height: int = 620) -> go.Figure:
                 col=1,
             )
     finish(figure, title="Calibration through training", height=height)
-    figure.update_layout(legend={"x": 1.02, "y": 1, "orientation": "v", "yanchor": "top"})
+    figure.update_layout(
+        legend={"x": 1.02, "y": 1, "yref": "paper", "orientation": "v", "yanchor": "top"}
+    )
     figure.update_annotations(x=0, xanchor="left", font_size=12)
     figure.update_yaxes(rangemode="tozero", row=1)
     return figure.update_xaxes(title_text="epoch", row=3)
@@ -75,6 +78,7 @@ def calibration_shift(
         names: of A and B.
         height: pixels; None: by the number of classes.
     """
+    need(table, ("fn_pulled", "fp_pushed"), "frviz.calibration_shift(a, b)")
     table = table.iloc[::-1]
     line = 20 if len(table) <= 21 else 14
     figure = make_subplots(
@@ -118,7 +122,9 @@ def calibration_shift(
         "taken for",
         height=height or 190 + line * max(3, len(table)),
     )
-    figure.update_layout(legend={"y": -40 / (line * max(3, len(table))), "yanchor": "top"})
+    figure.update_layout(
+        legend={"y": -40 / (line * max(3, len(table))), "yref": "paper", "yanchor": "top"}
+    )
     figure.update_xaxes(range=(-0.03, 1.03), tickformat=".0%")
     return figure.update_yaxes(automargin=True, type="category")
 
@@ -130,6 +136,7 @@ def learning_history(table: pd.DataFrame, *, height: int | None = None) -> go.Fi
         table: from `frviz.learning_history`.
         height: pixels; None: by the number of classes.
     """
+    need(table, ("class", "status"), "frviz.learning_history(run)")
     shares = pd.crosstab(table["class"], table["status"], normalize="index", dropna=False)
     counts = table["class"].value_counts()
     shares = shares.sort_values(["learnt", "forgotten"], kind="stable")

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from frcore.errors import unknown_name
-from frviz.figures.style import COLOURS, GREY, PURPLE, VERMILLION, finish, text
+from frviz.figures.style import COLOURS, GREY, PURPLE, VERMILLION, finish, need, text
 
 SVG_UP_TO = 5_000  # points; beyond, WebGL draws them
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")  # repeat what colours say
@@ -30,13 +30,15 @@ def embedding(table: pd.DataFrame, *, title: str = "", height: int = 620) -> go.
         title: of the figure.
         height: pixels.
     """
+    need(table, ("x", "y", "kind", "class"), "frviz.embed(x)")
     figure = go.Figure()
     for number, (name, part) in enumerate(table.groupby("class", sort=False)):
         style = _class_style(number)
         for trace in _class_traces(part, ("x", "y"), str(name), style, part["correct"], len(table)):
             figure.add_trace(trace)
     finish(figure, title=title or _title(table), subtitle=_subtitle(table), height=height)
-    figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top"})
+    legend = {"orientation": "v", "x": 1.01, "y": 1, "yref": "paper", "yanchor": "top"}
+    figure.update_layout(legend=legend)
     return _bare(figure)
 
 
@@ -55,6 +57,7 @@ def embedding_pair(
         colour: by true class, or by outcome (fixed, broken, ...).
         height: pixels.
     """
+    need(table, ("a_x", "b_x", "outcome"), "frviz.embed_pair(a, b)")
     if colour not in ("class", "outcome"):
         raise unknown_name("colour", colour, ("class", "outcome"))
     titles = [f"<b>{text(name)}</b>" for name in names]
@@ -80,7 +83,7 @@ def embedding_pair(
             figure.add_trace(_stars(stars, axes, "class centre", GREY, column == 1), 1, column)
     subtitle = _subtitle(table, hollow=colour == "class")
     finish(figure, title=_title(table), subtitle=subtitle, height=height)
-    figure.update_layout(legend={"y": -0.05, "yanchor": "top"})
+    figure.update_layout(legend={"y": -0.05, "yref": "paper", "yanchor": "top"})
     figure.update_xaxes(matches="x")
     return _bare(figure.update_yaxes(matches="y"))
 

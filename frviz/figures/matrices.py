@@ -8,14 +8,15 @@ import plotly.graph_objects as go
 
 from frcore.display import short
 from frcore.errors import UserError
-from frviz.figures.style import BLUE, INK, VERMILLION, finish, text
+from frviz.figures.style import BLUE, INK, VERMILLION, finish, need, text
 
 NUMBERS_UP_TO = 20  # classes up to which each cell shows its number
 
-# From nothing, which is clear on any page, to full colour.
-_RIGHT = [[0, "rgba(0,114,178,0.08)"], [1, BLUE]]
-_WRONG = [[0, "rgba(213,94,0,0.10)"], [0.5, "rgba(213,94,0,0.75)"], [1, "#8c2d04"]]
-_BETTER = [[0, VERMILLION], [0.5, "rgba(127,127,127,0.12)"], [1, BLUE]]
+# Opaque, so that numbers are readable in the cells on any page.
+_RIGHT = [[0, "#D6E6F2"], [1, BLUE]]
+_WRONG = [[0, "#FBE3D3"], [0.5, "#E8803F"], [1, "#8C2D04"]]
+_BETTER = [[0, VERMILLION], [0.5, "#E8E8E8"], [1, BLUE]]
+_UNCHANGED = "#B8B8B8"
 
 
 def confusion(
@@ -33,6 +34,9 @@ def confusion(
         title: of the figure.
         subtitle: a line below it.
     """
+    need(table, (), "frviz.confusion(x)")
+    if list(table.index) != list(table.columns):
+        raise UserError("confusion draws a table of classes by classes: frviz.confusion(x).")
     counts = table.to_numpy(dtype=np.float64)
     if not np.isfinite(counts).all() or (counts.max(initial=0) <= 1 and (counts % 1).any()):
         raise UserError("confusion draws counts: frviz.confusion(x), without normalize.")
@@ -53,7 +57,7 @@ def confusion(
             z=np.where(mask, shares, np.nan),
             text=np.where(mask, [[f"{n:.3g}" for n in row] for row in cells], ""),
             texttemplate="%{text}" if len(cells) <= NUMBERS_UP_TO else None,
-            customdata=hover,
+            customdata=np.where(mask, hover, ""),  # what is not drawn needs no text
             hovertemplate="%{customdata}<extra></extra>",
             colorscale=scale,
             zmin=0,
@@ -84,6 +88,7 @@ def confusion_difference(
         names: of A and B.
         alpha: cells with a larger p are grey.
     """
+    need(changes, ("true", "predicted", "difference", "p"), "Comparison.cells")
     class_names = pd.Index(class_names)
     k = len(class_names)
     place = _places(class_names, clusters)
@@ -106,16 +111,16 @@ def confusion_difference(
     figure = go.Figure()
     figure.add_heatmap(
         z=np.where(grey, 0.0, np.nan),
-        customdata=hover,
+        customdata=np.where(grey, hover, ""),
         hovertemplate="%{customdata}<extra></extra>",
-        colorscale=[[0, "rgba(127,127,127,0.30)"], [1, "rgba(127,127,127,0.30)"]],
+        colorscale=[[0, _UNCHANGED], [1, _UNCHANGED]],
         showscale=False,
     )
     figure.add_heatmap(
         z=np.where(shown, np.where(np.eye(k, dtype=bool), difference, -difference), np.nan),
         text=np.where(shown, [[f"{n:+.3g}" for n in row] for row in difference], ""),
         texttemplate="%{text}" if k <= NUMBERS_UP_TO else None,
-        customdata=hover,
+        customdata=np.where(shown, hover, ""),
         hovertemplate="%{customdata}<extra></extra>",
         colorscale=_BETTER,
         zmin=-largest,

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from frviz.figures.style import BLUE, GREY, INK, VERMILLION, finish
+from frviz.figures.style import BLUE, GREY, INK, VERMILLION, finish, need
 
 
 def reliability(table: pd.DataFrame, *, title: str = "Reliability", height: int = 480) -> go.Figure:
@@ -15,6 +15,7 @@ def reliability(table: pd.DataFrame, *, title: str = "Reliability", height: int 
         title: of the figure.
         height: pixels.
     """
+    need(table, ("confidence", "accuracy", "clips"), "frviz.reliability(x)")
     figure = make_subplots(
         rows=2, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.06
     )

@@ -2,7 +2,10 @@
 
 import html
 
+import pandas as pd
 import plotly.graph_objects as go
+
+from frcore.errors import UserError
 
 # Okabe and Ito's palette: distinct to colour-blind readers, readable on white and on black.
 BLUE, SKY, ORANGE, VERMILLION = "#0072B2", "#56B4E9", "#E69F00", "#D55E00"
@@ -37,6 +40,15 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=False).replace('"', "&#34;").replace("'", "&#39;")
 
 
+def need(table: object, columns: tuple[str, ...], source: str) -> None:
+    """Says where a figure's table comes from, if this is another one."""
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(f"A figure is drawn from a table: give {source}.")
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(f"This table has no column '{missing[0]}': give {source}.")
+
+
 def finish(
     figure: go.Figure, *, title: str = "", subtitle: str = "", height: int, axes: bool = True
 ) -> go.Figure:
@@ -55,6 +67,8 @@ def finish(
         hoverlabel={"bgcolor": "white", "font": {"color": "black"}},
         legend=LEGEND,
     )
+    top = figure.layout.margin.t
+    figure.update_layout(legend={"yref": "container", "y": 1 - (top - 6) / height})
     if axes:
         figure.update_xaxes(**_AXIS)
         figure.update_yaxes(**_AXIS)

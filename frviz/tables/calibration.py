@@ -16,7 +16,7 @@ from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.run import Run
 from frviz.sources import Source, Split, class_labels, open_run, predictions_of, with_space
-from frviz.tables.embedding import class_centres
+from frviz.tables.embedding import true_positive_means
 from frviz.tables.layout import directions
 from frviz.tables.statistics import share
 
@@ -94,9 +94,10 @@ def _one_space(predictions: Predictions, space: str) -> pd.DataFrame:
 def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.DataFrame:
     """Whether B pulled A's FN clips toward their class, and pushed A's FP clips off the wrong one.
 
-    A clip's place is its cosine to a class's centre less the mean of its cosines to all centres, so
-    that two spaces can be compared. An FN clip is pulled in where its place at its true class is
-    higher in B; an FP clip is pushed off where its place at the class it was taken for is lower.
+    A clip's place at a class is its cosine to the class's centre, standardised over its cosines to
+    all centres: so a space that is shifted or stretched as a whole moves no clip. An FN clip is
+    pulled in where its place at its true class is higher in B; an FP clip is pushed off where its
+    place at the class it was taken for is lower.
 
     Clips that a model got wrong lie better in any other model, also in one that is no better: so
     the same is measured with the models swapped, and only what exceeds that is a gain.
@@ -104,14 +105,15 @@ def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.Da
     Args:
         a: predictions with features, such as a baseline without head.
         b: the same clips.
-        space: of both; centres are prototypes, or means of true positives where it has none.
+        space: of both, about its mean; centres are means of true positives.
 
     Returns:
         A row a class, and last "all": `fn` (A's FN clips), `fn_place_a` and `fn_place_b` (means),
         `fn_pulled` (share of them that is pulled in), `fn_expected` (the share that choice alone
-        gives: B's FN clips, seen by A), `fn_gain` (pulled less expected); likewise `fp`,
-        `fp_place_a`, `fp_place_b`, `fp_pushed`, `fp_expected`, `fp_gain` for the clips of other
-        classes that A took for this one. NaN where there is no clip.
+        gives: B's FN clips, seen by A), `fn_gain` (how much the mean place rises beyond what choice
+        alone gives); likewise `fp`, `fp_place_a`, `fp_place_b`, `fp_pushed`, `fp_expected`,
+        `fp_gain` (how much it falls) for the clips of other classes that A took for this one. NaN
+        where there is no clip.
 
     Raises:
         UserError: other clips, or no such space.
@@ -121,24 +123,31 @@ def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.Da
     places = [_places(x, space) for x in (first, second)]
     forth, back = _moved(first, *places), _moved(second, *reversed(places))
     columns = {}
-    for kind, word in (("fn", "pulled"), ("fp", "pushed")):
+    for kind, word, better in (("fn", "pulled", 1), ("fp", "pushed", -1)):
         columns[kind] = forth[kind]
         columns[f"{kind}_place_a"] = forth[f"{kind}_before"]
         columns[f"{kind}_place_b"] = forth[f"{kind}_after"]
         columns[f"{kind}_{word}"] = forth[f"{kind}_moved"]
         columns[f"{kind}_expected"] = back[f"{kind}_moved"]
-        columns[f"{kind}_gain"] = forth[f"{kind}_moved"] - back[f"{kind}_moved"]
+        moved = [x[f"{kind}_after"] - x[f"{kind}_before"] for x in (forth, back)]
+        columns[f"{kind}_gain"] = better * (moved[0] - moved[1])
     names = [*class_labels(first.class_names), "all"]
     return pd.DataFrame(columns).set_axis(pd.Index(names, name="class"))
 
 
 def _places(x: Predictions, space: str) -> np.ndarray:
-    """(N, K) cosines to the centres less their mean over classes; NaN for a class without one."""
-    centres = class_centres(x, space)[1]
-    cosines = directions(x.features[space]) @ directions(centres).T
+    """(N, K) cosines to the centres, standardised over classes; NaN for a class without a TP."""
+    features = x.features[space].astype(np.float64)
+    unit = directions(features - features.mean(axis=0)) if len(x) else features
+    centres = directions(true_positive_means(unit, x))
     known = np.isfinite(centres).all(axis=1)
-    mean = cosines[:, known].mean(axis=1, keepdims=True) if known.any() else np.nan
-    return cosines - mean
+    cosines = unit @ centres.T
+    if not known.any():
+        return cosines
+    mean, spread = (
+        function(cosines[:, known], axis=1, keepdims=True) for function in (np.mean, np.std)
+    )
+    return (cosines - mean) / np.where(spread > 0, spread, 1)
 
 
 def _moved(chooser: Predictions, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:

@@ -95,7 +95,8 @@ def group_changes(
 
     Returns:
         A row an anchor: `members` (by all of the judges' clips), the columns of
-        `Paired.changes`, `p_holm`, and `raw_difference`: as published work measures it, with
+        `Paired.changes`, `p_holm` (corrected over the different groups of two classes or more; NaN
+        for a class on its own), and `raw_difference`: as published work measures it, with
         groups from A's errors on the very clips that are compared.
     """
     parts = [Part(mine(cells, size)[1], clips) for cells, clips in folds(paired.a[0], judges, seed)]
@@ -105,7 +106,16 @@ def group_changes(
     table.insert(0, "members", [tuple(names[row]) for row in ranked])
     table.index = names.rename("anchor")
     own = mine(pooled([paired.a]), size)[1]
-    return _corrected(table).assign(raw_difference=_raw(paired, own))
+    sets = [b"".join(part.members[row].tobytes() for part in parts) for row in range(len(table))]
+    several = np.array(
+        [any(part.members[row].sum() > 1 for part in parts) for row in range(len(table))]
+    )
+    first = several & ~pd.Series(sets).duplicated().to_numpy()
+    by_set = dict(
+        zip(np.array(sets, object)[first], holm(table["p"][first].to_numpy()), strict=True)
+    )
+    table["p_holm"] = [by_set.get(members, np.nan) for members in sets]
+    return table.assign(raw_difference=_raw(paired, own))
 
 
 def level_changes(paired: Paired, judges: Judges, *, seed: int = 0) -> pd.DataFrame:
@@ -252,7 +262,10 @@ def agreement(paired: Paired) -> pd.DataFrame:
     clips = totals / (len(paired.a) * len(paired.b))
     index = ["both right", "only A", "only B", "both wrong, same class", "both wrong, other class"]
     return pd.DataFrame(
-        {"clips": clips, "share": share(clips, np.full(5, len(paired.labels)))},
+        {
+            "clips": clips.astype(int) if paired.single else clips,
+            "share": share(clips, np.full(5, len(paired.labels))),
+        },
         index=pd.Index(index, name="outcome"),
     )
 

@@ -11,7 +11,8 @@ from frcore.predictions import Predictions
 from frviz.sources import Source, class_labels, class_number, with_space
 from frviz.tables.confusion import counts_of
 from frviz.tables.groups import mine
-from frviz.tables.layout import Method, choose_method, directions, lay_out
+from frviz.tables.layout import Method, choose_method, content_of, directions, lay_out
+from frviz.tables.statistics import share
 
 
 def embed(
@@ -47,7 +48,12 @@ def embed(
     features, table = _points(predictions, space, chosen, _stars(predictions, space, chosen))
     method = choose_method(method, len(features))
     table[["x", "y"]] = lay_out(features, method=method, seed=seed)
-    table.attrs = {"space": space, "method": method, "seed": seed}
+    table.attrs = {
+        "space": space,
+        "method": method,
+        "seed": seed,
+        "content": (content_of(predictions, space),),
+    }
     return table[["x", "y", *table.columns[:-2]]]
 
 
@@ -65,7 +71,7 @@ def embed_pair(
     """Two models in one layout, so that a clip's two places can be compared.
 
     Laid out on its own, each map falls into its own arrangement. So B starts from A's map; what is
-    left of noise is told by A itself, laid out again with another seed from the same start.
+    left of noise is told by the models themselves, laid out again with another seed.
 
     Args:
         a: the model whose map is the start.
@@ -81,8 +87,8 @@ def embed_pair(
         A row a clip: `a_x`, `a_y`, `b_x`, `b_y`, `displacement` (both maps have root mean square
         length 1), `class`, `a_predicted`, `b_predicted`, `outcome` ("both right", "fixed",
         "broken", "both wrong"); after the clips the prototypes or means, `kind` as in `embed`.
-        `attrs`: `displacement` (median over clips) and `floor` (the same between A and A with
-        another seed): a displacement near the floor says nothing.
+        `attrs`: `displacement` (median over clips) and `floor` (how far another seed moves a
+        model's own map, the larger one of A and B): a displacement near the floor says nothing.
 
     Raises:
         UserError: other clips; no such space, class or method.
@@ -103,7 +109,10 @@ def embed_pair(
     map_b = lay_out(features_b, method=method, seed=seed, start=start)
     # t-SNE of few points has no randomness of its own: another seed shakes the start, too
     shaken = start + 0.01 * np.random.default_rng(seed + 1).normal(size=start.shape)
-    again = lay_out(features_a, method=method, seed=seed + 1, start=shaken)
+    noise = [
+        np.linalg.norm(lay_out(features, method=method, seed=seed + 1, start=shaken) - map_, axis=1)
+        for features, map_ in ((features_a, map_a), (features_b, map_b))
+    ]
     table[["a_x", "a_y"]], table[["b_x", "b_y"]] = map_a, map_b
     table["displacement"] = np.linalg.norm(map_b - map_a, axis=1)
     clips = (table["kind"] == "clip").to_numpy()
@@ -118,7 +127,8 @@ def embed_pair(
         "seed": seed,
         "symmetric": symmetric,
         "displacement": float(np.median(table["displacement"][clips])),
-        "floor": float(np.median(np.linalg.norm(again - map_a, axis=1)[clips])),
+        "floor": max(float(np.median(moved[clips])) for moved in noise),
+        "content": (content_of(first, space), content_of(second, space)),
     }
     return table
 
@@ -186,12 +196,15 @@ def class_centres(predictions: Predictions, space: str) -> tuple[str, np.ndarray
     """
     if space in predictions.prototypes:
         return "prototype", predictions.prototypes[space]
-    unit = directions(predictions.features[space])
+    return "mean of true positives", true_positive_means(
+        directions(predictions.features[space]), predictions
+    )
+
+
+def true_positive_means(features: np.ndarray, predictions: Predictions) -> np.ndarray:
+    """(K, D) mean features of each class's clips that are right; NaN for a class without."""
     right = predictions.correct
     count = np.bincount(predictions.labels[right], minlength=predictions.num_classes)
-    centres = np.zeros((predictions.num_classes, unit.shape[1]))
-    np.add.at(centres, predictions.labels[right], unit[right])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return "mean of true positives", np.where(
-            count[:, None] > 0, centres / count[:, None], np.nan
-        )
+    total = np.zeros((predictions.num_classes, features.shape[1]))
+    np.add.at(total, predictions.labels[right], features[right])
+    return share(total, np.broadcast_to(count[:, None], total.shape))

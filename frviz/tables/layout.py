@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from frcore.errors import UserError, unknown_name
 from frcore.files import atomic_write
+from frcore.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,12 @@ def directions(features: np.ndarray) -> np.ndarray:
     """(N, D) float32 rows of length 1; a row of zeros stays."""
     length = np.linalg.norm(features, axis=1, keepdims=True)
     return (features / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def content_of(predictions: Predictions, space: str) -> str:
+    """A name for the content of a space."""
+    data = np.ascontiguousarray(predictions.features[space])
+    return hashlib.sha256(data.tobytes()).hexdigest()[:16]
 
 
 def lay_out(
@@ -108,13 +115,21 @@ def _tsne(reduced: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarra
                 perplexity=min(30, (len(reduced) - 1) / 3),
                 initialization="pca" if start is None else openTSNE.initialization.rescale(start),
                 random_state=seed,
-                n_jobs=-1,
+                n_jobs=_threads(len(reduced)),
                 # what "auto" would choose, without saying so on stdout
                 negative_gradient_method="bh" if len(reduced) < 10_000 else "fft",
                 callbacks=lambda *_: bar.update(10) and None,
                 callbacks_every_iters=10,
             ).fit(reduced)
         )
+
+
+def _threads(points: int) -> int:
+    """One for few points: threads that wait for each other cost more than they bring."""
+    if points < 5_000:
+        return 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdigit() and int(limit) else os.cpu_count() or 1
 
 
 def _umap(reduced: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarray:

@@ -17,7 +17,7 @@ from frcore.errors import UserError
 from frviz.sources import Source, class_labels, predictions_of, with_space
 from frviz.tables.confusion import counts_of
 from frviz.tables.groups import mine
-from frviz.tables.layout import directions
+from frviz.tables.layout import content_of, directions
 
 NEIGHBOURS = 15
 SAMPLE = 2_000  # clips for measures that need all distances; drawn from each class alike
@@ -54,6 +54,9 @@ def map_quality(
     """
     space = table.attrs.get("space", "backbone")
     predictions = with_space(x, space)
+    content = table.attrs.get("content", ())
+    if content and content_of(predictions, space) != content[side == "b" and len(content) > 1]:
+        raise UserError("The map was not made of these predictions; give those that were embedded.")
     clips = table[table["kind"] == "clip"]
     chosen = predictions.select(clips.index.to_list())
     rows = _sample(chosen.labels, sample, seed)

@@ -39,7 +39,7 @@ def test_only_the_verdict(files) -> None:
 
 def test_seeds_and_a_reference(files) -> None:
     a, b = files
-    done = run("compare", a, b, "--a", a, "--b", b, "--reference", b, "--seed", 3)
+    done = run("compare", a, b, "--a", b, "--b", a, "--reference", b, "--seed", 3)
     assert done.exit_code == 0, done.output
     assert "2 and 2 runs" in done.stdout
 
@@ -51,6 +51,16 @@ def test_published_score_files(reference) -> None:
     done = run("compare", *files, *where)
     assert done.exit_code == 0, done.output
     assert "joint/epoch1_test_score.pkl: 19 clips fixed, 13 broken" in done.stdout
+
+
+def test_arrays_of_one_score_file(reference) -> None:
+    path = reference / "data" / "scores" / "ntu60_xsub_predictions.npz"
+    done = run("compare", path, path, "--scores", "agcn_joint", "agcn_bone", "--verdict")
+    assert done.exit_code == 0, done.output
+    assert "agcn_bone: 892 clips fixed, 748 broken" in done.stdout
+    asked = run("compare", path, path)
+    assert "agcn_joint, agcn_bone" in asked.stderr
+    assert "header" not in asked.stderr
 
 
 def test_a_mistake_is_one_message(files, tmp_path) -> None:

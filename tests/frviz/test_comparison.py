@@ -182,9 +182,31 @@ def test_names(make) -> None:
     assert frviz.compare(named(model="x"), named(model="y")).names == ("x", "y")
     same = named(model="x", run="one"), named(model="x", run="two")
     assert frviz.compare(*same).names == ("one", "two")
+    assert frviz.compare(named(epoch="3"), named(epoch="7")).names == ("epoch 3", "epoch 7")
     assert frviz.compare(*same, names=("p", "q")).names == ("p", "q")
     with pytest.raises(UserError, match="names: expected two"):
         frviz.compare(*same, names=("p",))
+
+
+def test_a_list_holds_seeds_of_one_model(make) -> None:
+    one = make(LABELS, A, metadata={"model": "x", "checkpoint": "1"})
+    other = make(LABELS, B, metadata={"model": "x", "checkpoint": "2"})
+    assert len(frviz.compare([one, other], one).paired.a) == 2
+    with pytest.raises(UserError, match="same checkpoint occurs twice"):
+        frviz.compare([one, one], other)
+    with pytest.raises(UserError, match=r"differ in their model \(x, y\)"):
+        frviz.compare([one, make(LABELS, B, metadata={"model": "y"})], other)
+
+
+def test_a_group_counts_once_and_a_single_class_not_at_all(make) -> None:
+    labels = [0] * 30 + [1] * 30 + [2] * 30
+    a = make(labels, [1] * 15 + [0] * 15 + [0] * 15 + [1] * 15 + [2] * 30)
+    val = make(labels, a.predicted, ids=[f"v{n}" for n in range(90)])
+    b = make(labels, labels)
+    groups = frviz.compare(a, b, reference=val).groups
+    assert [set(m) for m in groups["members"]] == [{"c0", "c1"}, {"c0", "c1"}, {"c2"}]
+    assert groups["p_holm"].tolist()[:2] == groups["p"].tolist()[:2]  # one group, one test
+    assert np.isnan(groups.loc["c2", "p_holm"])
 
 
 def test_the_reference(make, random_pair) -> None:
@@ -261,6 +283,7 @@ def published(reference: Path) -> "frviz.Comparison":
 
 def test_published_nw_ucla_streams(published, tmp_path: Path) -> None:
     assert published.names == ("bone", "joint")
+    assert published.paired.a[0].metadata["source"] == "bone/epoch1_test_score.pkl"
     row = published.summary.loc["top-1"]
     assert (round(row["a"] * 464), round(row["b"] * 464)) == (432, 438)
     assert (row["fixed"], row["broken"]) == (19, 13)

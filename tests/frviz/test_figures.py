@@ -98,9 +98,10 @@ def test_a_matrix_shows_counts_and_names_in_full_on_hover(pair) -> None:
     off = np.array(wrong.z, float)
     np.testing.assert_allclose(off[off > 0].sum(), (1 - np.diag(shares)).sum())
     assert np.isnan(np.diag(off)).all()
-    first, second = order[0], order[1]
-    count = counts.loc[first, second]
-    assert f"{first}<br>taken for {second}<br>{count} clips" in figure.data[1].customdata[0][1]
+    row, column = np.argwhere(off > 0)[0]
+    first, second = order[row], order[column]
+    said = f"{first}<br>taken for {second}<br>{counts.loc[first, second]} clips"
+    assert said in wrong.customdata[row][column]
     assert list(figure.layout.xaxis.ticktext) == list(order)
     assert right.text[0][0] == str(counts.loc[first, first])
 
@@ -109,7 +110,7 @@ def test_long_names_are_shortened_on_axes_only(make) -> None:
     names = ["a name that is much too long for the side of a matrix", "b"]
     figure = figures.confusion(frviz.confusion(make([0, 1], [1, 1], class_names=names)))
     assert len(figure.layout.xaxis.ticktext[0]) <= 22
-    assert names[0] in figure.data[0].customdata[0][1]
+    assert names[0] in figure.data[1].customdata[0][1]
 
 
 def test_cells_without_a_change_beyond_chance_are_grey(make) -> None:
@@ -183,6 +184,36 @@ def test_maps_draw_every_clip_once_in_both_panes(pair) -> None:
     hollow = [t for t in figures.embedding(frviz.embed(a, method="pca")).data
               if str(t.marker.symbol).endswith("-open")]  # fmt: skip
     assert sum(len(t.x) for t in hollow) == (~a.correct).sum()
+
+
+def test_a_wrong_table_is_named(make, pair) -> None:
+    a, _ = pair(3)
+    for draw, table, named in (
+        (figures.differences, frviz.ambiguous_groups(a), "'difference': give Comparison.groups"),
+        (figures.embedding, frviz.confusion(a), "frviz.embed"),
+        (figures.confusion, frviz.per_class(a), "classes by classes"),
+        (figures.confusion, a, "drawn from a table"),
+        (figures.reliability, frviz.confusion(a), "frviz.reliability"),
+        (figures.learning_history, frviz.confusion(a), "frviz.learning_history"),
+    ):
+        with pytest.raises(UserError, match=named):
+            draw(table)
+
+
+def test_labels_of_slopes_stay_near_their_lines_and_apart(make) -> None:
+    names = [f"action {k}" for k in range(12)]
+    table = pd.DataFrame(
+        {"clips": 50, "a": 0.5, "b": [0.95, 0.95, 0.94, 0.75, 0.5, *[0.6] * 7],
+         "difference": np.arange(1, 13) / 100, "low": 0.0, "high": 0.0, "fixed": 1, "broken": 1,
+         "p": 1.0, "p_holm": 1.0}, index=names,
+    )  # fmt: skip
+    figure = figures.class_slopes(table)
+    place = {a.text.rsplit(" ", 1)[0]: a.y for a in figure.layout.annotations}
+    assert place["action 3"] == pytest.approx(75)  # nobody is near
+    assert place["action 0"] == pytest.approx(95)
+    heights = np.sort(list(place.values()))
+    low, high = figure.layout.yaxis.range
+    assert np.diff(heights).min() >= 0.99 * (high - low) * 15 / 370
 
 
 def test_histories_are_drawn(tmp_path) -> None:

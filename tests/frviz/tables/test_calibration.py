@@ -45,51 +45,60 @@ def test_what_has_no_prototypes_is_said(model, make) -> None:
         frviz.calibration(model, spaces="low.spatial")
 
 
+def places_by_hand(x: Predictions) -> np.ndarray:
+    """Cosines of centred features to the means of true positives, standardised, by loops."""
+    features = x.features["backbone"].astype(float)
+    centred = [f - features.mean(axis=0) for f in features]
+    unit = [f / np.linalg.norm(f) for f in centred]
+    centres = []
+    for k in range(x.num_classes):
+        own = [u for u, y, p in zip(unit, x.labels, x.predicted, strict=True) if y == p == k]
+        mean = np.mean(own, axis=0)
+        centres.append(mean / np.linalg.norm(mean))
+    cosines = np.array([[u @ c for c in centres] for u in unit])
+    return np.array([(row - row.mean()) / row.std() for row in cosines])
+
+
 def test_a_shift_by_hand(make) -> None:
-    labels = [0, 0, 1, 1]
-
-    def with_clip(direction: tuple[float, float], said: int) -> Predictions:
-        features = np.array([EAST, direction, NORTH, NORTH])
-        return make(labels, [0, said, 1, 1], features={"backbone": features})
-
-    a, b = with_clip(NORTH, 1), with_clip(HALF, 0)
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    pair = []
+    for _ in range(2):
+        features = np.array([EAST, NORTH, WEST])[labels] + rng.normal(0, 0.4, (30, 2))
+        predicted = np.where(rng.random(30) < 0.7, labels, (labels + 1) % 3)
+        pair.append(make(labels, predicted, 3, features={"backbone": features}))
+    a, b = pair
     table = frviz.calibration_shift(a, b)
-    # A: centres are east and north; the clip's cosines are 0 and 1, their mean 1/2.
-    # B: the centre of class 0 lies between east and half: cosine of 22.5 degrees, 0.707 to north
-    mean = (np.cos(np.pi / 8) + HALF[0]) / 2
-    row = table.loc["c0"]
-    assert row[["fn", "fn_pulled"]].tolist() == [1, 1]
-    places = [-0.5, np.cos(np.pi / 8) - mean]
-    assert row[["fn_place_a", "fn_place_b"]].tolist() == pytest.approx(places, abs=1e-6)
-    assert np.isnan(row["fn_expected"])  # B makes no mistake
-    assert row["fp"] == 0
-    row = table.loc["c1"]
-    assert row[["fp", "fp_pushed"]].tolist() == [1, 1]
-    places = [0.5, HALF[0] - mean]
-    assert row[["fp_place_a", "fp_place_b"]].tolist() == pytest.approx(places, abs=1e-6)
-    assert table.loc["all", ["fn", "fp"]].tolist() == [1, 1]
+    before, after = places_by_hand(a), places_by_hand(b)
+    for k in range(3):
+        fn = [i for i in range(30) if labels[i] == k != a.predicted[i]]
+        fp = [i for i in range(30) if a.predicted[i] == k != labels[i]]
+        row = table.loc[f"c{k}"]
+        assert row[["fn", "fp"]].tolist() == [len(fn), len(fp)]
+        assert row["fn_place_a"] == pytest.approx(np.mean([before[i, k] for i in fn]), abs=1e-5)
+        assert row["fn_pulled"] == pytest.approx(np.mean([after[i, k] > before[i, k] for i in fn]))
+        assert row["fp_place_b"] == pytest.approx(np.mean([after[i, k] for i in fp]), abs=1e-5)
+        assert row["fp_pushed"] == pytest.approx(np.mean([after[i, k] < before[i, k] for i in fp]))
+        back = [i for i in range(30) if labels[i] == k != b.predicted[i]]
+        expected = np.mean([before[i, k] > after[i, k] for i in back])
+        assert row["fn_expected"] == pytest.approx(expected)
+        forth = np.mean([after[i, k] - before[i, k] for i in fn])
+        swapped = np.mean([before[i, k] - after[i, k] for i in back])
+        assert row["fn_gain"] == pytest.approx(forth - swapped, abs=1e-5)
+    assert table.loc["all", "fn"] == table.loc["all", "fp"] == (~a.correct).sum()
 
 
-def test_a_pull_is_no_push(make) -> None:
-    """B moves the clip toward its class (east) while it stays as near to the wrong one (north)."""
-    labels, predicted = [0, 0, 1, 2], [0, 1, 1, 2]
-    prototypes = {"backbone": np.eye(3)}
-
-    def with_clip(x: float) -> Predictions:
-        features = np.array([[1, 0, 0], [x, 0.7, np.sqrt(0.51 - x * x)], [0, 1, 0], [0, 0, 1]])
-        fields = {"features": {"backbone": features}, "prototypes": prototypes}
-        return make(labels, predicted, **fields)
-
-    # cosines to east, north, up: (0.1, 0.7, 0.707) and (0.5, 0.7, 0.51), of mean 0.502 and 0.570
-    table = frviz.calibration_shift(with_clip(0.1), with_clip(0.5))
-    assert table.loc["c0", "fn_pulled"] == 1
-    assert table.loc["c1", "fp_pushed"] == 1  # off the mean, which rose
-    back = frviz.calibration_shift(with_clip(0.5), with_clip(0.1))
-    assert back.loc["c0", "fn_pulled"] == 0
-    # (0.6, 0.7, 0.387): the mean falls below that of (0.5, ...), so north came nearer
-    nearer = frviz.calibration_shift(with_clip(0.5), with_clip(0.6))
-    assert nearer.loc["c0", "fn_pulled"] == 1
-    assert nearer.loc["c1", "fp_pushed"] == 0
+def test_a_space_that_is_moved_or_stretched_as_a_whole_moves_no_clip(make) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = np.array([EAST, NORTH, WEST])[labels] + rng.normal(0, 0.5, (60, 2))
+    predicted = np.where(rng.random(60) < 0.7, labels, (labels + 1) % 3)
+    a, b = (
+        make(labels, predicted, 3, features={"backbone": f}) for f in (features, 5 * features + 20)
+    )
+    row = frviz.calibration_shift(a, b).loc["all"]
+    assert row["fn_place_a"] == pytest.approx(row["fn_place_b"], abs=1e-4)
+    assert row["fp_place_a"] == pytest.approx(row["fp_place_b"], abs=1e-4)
 
 
 def test_no_shift_is_seen_between_equals(make) -> None:
@@ -114,16 +123,18 @@ def test_no_shift_is_seen_between_equals(make) -> None:
 
 
 def test_a_true_shift_is_seen(make) -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(300) % 3
-    centres = np.array([EAST, NORTH, WEST])
-    pair = []
-    for noise in (0.9, 0.5):
-        features = centres[labels] + rng.normal(0, noise, (300, 2))
-        predicted = (features @ centres.T).argmax(axis=1)
-        pair.append(make(labels, predicted, 3, features={"backbone": features}))
-    row = frviz.calibration_shift(*pair).loc["all"]
-    assert row["fn_gain"] > 0.1
-    assert row["fp_gain"] > 0.1
+    gains = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(300) % 6
+        pair = []
+        for noise in (0.9, 0.5):
+            features = np.eye(6)[labels] + rng.normal(0, noise, (300, 6))
+            predicted = features.argmax(axis=1)
+            pair.append(make(labels, predicted, 6, features={"backbone": features}))
+        gains.append(frviz.calibration_shift(*pair).loc["all", ["fn_gain", "fp_gain"]])
+    fn, fp = np.mean(gains, axis=0)
+    assert fn > 0.2
+    assert fp > 0
     same = frviz.calibration_shift(pair[0], pair[0]).loc["all"]
     assert same[["fn_pulled", "fn_gain"]].tolist() == [0, 0]
