@@ -32,7 +32,7 @@ def in_words(
     if "top-1, unseen clips" in summary.index and summary.loc["top-1, unseen clips", "clips"]:
         unseen = summary.loc["top-1, unseen clips"]
         said.append(
-            f"On the {unseen['clips']} clips that are no copy of a training clip: "
+            f"On the {unseen['clips']:g} clips that are no copy of a training clip: "
             f"{points(unseen['difference'])} points ({_limits(unseen)})."
         )
     return " ".join([*said, _classes(classes), *_warnings(paired, names)])
