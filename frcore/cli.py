@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _PREPARE = {"nw_ucla": "frcore.data.ucla", "synthetic": "frcore.data.synthetic"}
 
-app = make_app()
+app = make_app(
+    "frcore", "Train skeleton action recognisers with the Feature Refinement Head (CVPR 2023)."
+)
 data = typer.Typer(no_args_is_help=True, help="Prepare, fetch, check and list benchmarks.")
 app.add_typer(data, name="data")
 
@@ -31,25 +33,6 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     app(prog_name="frcore")
-
-
-def _version(show: bool) -> None:
-    if show:
-        from frcore import __version__
-
-        typer.echo(f"frcore {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of mistakes.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Train skeleton action recognisers with the Feature Refinement Head (CVPR 2023)."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
 
 
 # ---- data ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the commands `frcore` and `frviz` share: a user's mistake is one message, no traceback."""
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -29,14 +30,37 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-def make_app() -> typer.Typer:
-    """An empty command line."""
-    return typer.Typer(
+def make_app(name: str, help: str) -> typer.Typer:
+    """A command line with `--debug` and `--version`, to which commands are added."""
+    app = typer.Typer(
         cls=Commands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # a defect keeps its plain traceback
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+    def show_version(asked: bool) -> None:
+        if asked:
+            from frcore import __version__
+
+            typer.echo(f"{name} {__version__}")
+            raise typer.Exit
+
+    @app.callback(help=help)
+    def root(
+        debug: Annotated[
+            bool, typer.Option("--debug", help="Show tracebacks of mistakes.")
+        ] = False,
+        version: Annotated[
+            bool,
+            typer.Option(
+                "--version", callback=show_version, is_eager=True, help="Show the version."
+            ),
+        ] = False,
+    ) -> None:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+
+    return app
 
 
 def table_of(rows: list[tuple[str, ...]], *columns: str) -> "Table":

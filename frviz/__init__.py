@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frviz.comparison import Comparison, compare
     from frviz.live_view import live
     from frviz.tables.calibration import calibration, calibration_history, calibration_shift
-    from frviz.tables.clusters import class_clusters, collapse
+    from frviz.tables.clusters import class_clusters, collapse_confusion
     from frviz.tables.confusion import confusion, per_class, top_confusions, top_k_accuracy
     from frviz.tables.embedding import embed, embed_pair
     from frviz.tables.groups import ambiguous_groups, choose_anchors, difficulty_levels
@@ -37,7 +37,7 @@ _HOME = {  # public name -> the module that defines it
     "choose_anchors": "frviz.tables.groups",
     "difficulty_levels": "frviz.tables.groups",
     "class_clusters": "frviz.tables.clusters",
-    "collapse": "frviz.tables.clusters",
+    "collapse_confusion": "frviz.tables.clusters",
     "embed": "frviz.tables.embedding",
     "embed_pair": "frviz.tables.embedding",
     "map_quality": "frviz.tables.quality",
@@ -64,7 +64,7 @@ __all__ = [
     "choose_anchors",
     "difficulty_levels",
     "class_clusters",
-    "collapse",
+    "collapse_confusion",
     "embed",
     "embed_pair",
     "map_quality",

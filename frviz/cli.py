@@ -1,6 +1,5 @@
 """The `frviz` command. Heavy imports happen inside each command."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,31 +7,14 @@ import typer
 
 from frcore.commands import make_app
 
-app = make_app()
+app = make_app(
+    "frviz", "See which actions a recogniser confuses, and whether a change really helped."
+)
 
 
 def main() -> None:
     """Entry point of `frviz` and `python -m frviz`."""
     app(prog_name="frviz")
-
-
-def _version(shown: bool) -> None:
-    if shown:
-        from frcore import __version__
-
-        typer.echo(f"frviz {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of mistakes.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """See which actions a recogniser confuses, and whether a change really helped."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
 
 
 @app.command()

@@ -126,12 +126,7 @@ def _scatter(
     kind = go.Scatter if points <= SVG_UP_TO else go.Scattergl
     size = 7 if points <= 1_000 else 5 if points <= SVG_UP_TO else 3
     return kind(
-        x=part[axes[0]].to_numpy(),
-        y=part[axes[1]].to_numpy(),
-        mode="markers",
-        name=text(name),
-        legendgroup=text(name),
-        showlegend=legend and len(part) > 0,
+        **_places(part, axes, name, legend),
         marker={"color": style[0], "symbol": style[1], "size": size, "opacity": 0.8},
         customdata=[
             f"<b>{text(sample)}</b><br>{text(row['class'])}<br>predicted {text(row[predicted])}"
@@ -143,16 +138,23 @@ def _scatter(
     )
 
 
+def _places(part: pd.DataFrame, axes: tuple[str, str], name: str, legend: bool) -> dict[str, Any]:
+    """What points and stars share."""
+    return {
+        "x": part[axes[0]].to_numpy(),
+        "y": part[axes[1]].to_numpy(),
+        "mode": "markers",
+        "name": text(name),
+        "legendgroup": text(name),
+        "showlegend": legend and len(part) > 0,
+    }
+
+
 def _stars(
     part: pd.DataFrame, axes: tuple[str, str], name: str, colour: str, legend: bool
 ) -> go.Scatter:
     return go.Scatter(
-        x=part[axes[0]].to_numpy(),
-        y=part[axes[1]].to_numpy(),
-        mode="markers",
-        name=text(name),
-        legendgroup=text(name),
-        showlegend=legend and len(part) > 0,
+        **_places(part, axes, name, legend),
         marker={
             "color": colour,
             "symbol": "star",

@@ -55,9 +55,9 @@ def calibration(
 def _branches(x: Source) -> tuple[str, ...]:
     """The branches of a head: those that predictions have, or those that a run logged."""
     found: tuple[str, ...] = ()
-    if isinstance(x, Predictions) or Path(getattr(x, "path", x)).suffix == ".npz":
+    if isinstance(x, Predictions) or (isinstance(x, str | Path) and Path(x).suffix == ".npz"):
         found = tuple(predictions_of(x).prototypes)
-    elif isinstance(x, Run | str | Path):
+    else:
         found = tuple(str(space) for space in open_run(x).calibration.get("spaces", ()))
     if not found:
         raise UserError(

@@ -48,7 +48,7 @@ def class_clusters(
     ).iloc[order]
 
 
-def collapse(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
+def collapse_confusion(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
     """Confusion counts with the classes of each cluster taken together.
 
     Args:

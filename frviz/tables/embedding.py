@@ -9,8 +9,7 @@ from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz.sources import Source, class_labels, class_number, with_space
-from frviz.tables.confusion import counts_of
-from frviz.tables.groups import mine
+from frviz.tables.groups import group_members
 from frviz.tables.layout import Method, choose_method, content_of, directions, lay_out
 from frviz.tables.statistics import share
 
@@ -152,7 +151,7 @@ def _choose(
     if group is not None:
         if classes is not None:
             raise UserError("Give classes or a group, not both.")
-        classes = mine(counts_of(predictions))[0][class_number(group, names)]
+        classes = group_members(predictions, group)
     if classes is None:
         return np.ones(len(predictions), bool)
     classes = [classes] if isinstance(classes, str | int) else classes

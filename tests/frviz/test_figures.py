@@ -55,7 +55,7 @@ def all_figures(a, b) -> dict[str, go.Figure]:
     return {
         **compared.figures(),
         "plain": figures.confusion(counts),
-        "collapsed": figures.confusion(frviz.collapse(counts, clusters)),
+        "collapsed": figures.confusion(frviz.collapse_confusion(counts, clusters)),
         "anchors": figures.differences(frviz.choose_anchors(compared.groups, 5)),
         "map": figures.embedding(frviz.embed(a, method="pca")),
         "pair": figures.embedding_pair(frviz.embed_pair(a, b, method="pca")),
