@@ -106,16 +106,17 @@ def group_changes(
     table.insert(0, "members", [tuple(names[row]) for row in ranked])
     table.index = names.rename("anchor")
     own = mine(pooled([paired.a]), size)[1]
-    sets = [b"".join(part.members[row].tobytes() for part in parts) for row in range(len(table))]
-    several = np.array(
-        [any(part.members[row].sum() > 1 for part in parts) for row in range(len(table))]
-    )
-    first = several & ~pd.Series(sets).duplicated().to_numpy()
-    by_set = dict(
-        zip(np.array(sets, object)[first], holm(table["p"][first].to_numpy()), strict=True)
-    )
-    table["p_holm"] = [by_set.get(members, np.nan) for members in sets]
+    table["p_holm"] = _holm_of_groups(table["p"].to_numpy(), [part.members for part in parts])
     return table.assign(raw_difference=_raw(paired, own))
+
+
+def _holm_of_groups(p: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
+    """(R,) corrected p: rows with the same classes are one test, a class on its own is none."""
+    joined = np.hstack(members)  # (R, K * folds)
+    _, first, same = np.unique(joined, axis=0, return_index=True, return_inverse=True)
+    several = np.any([part.sum(axis=1) > 1 for part in members], axis=0)
+    tested = np.where(several[first], p[first], np.nan)
+    return holm(tested)[same.ravel()]
 
 
 def level_changes(paired: Paired, judges: Judges, *, seed: int = 0) -> pd.DataFrame:
