@@ -14,7 +14,7 @@ PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lab bench bench-quick format clean
+.PHONY: help setup demo test test-slow lab bench bench-quick explorer format clean
 
 help:
 	@echo "make demo       train with and without FR Head on the embedded data, compare"
@@ -23,6 +23,7 @@ help:
 	@echo "make lab        JupyterLab at notebooks/02_train_fr_head.ipynb"
 	@echo "make bench      how fast the analysis is, at full scale (make bench-quick: in a minute)"
 	@echo "make setup      only the environment, in $(VENV)"
+	@echo "make explorer   bundle the explorer's JavaScript again, after a change (needs node and npm)"
 	@echo "make format     format and lint the code"
 	@echo "make clean      remove caches and builds (keeps $(VENV), data/ and runs/)"
 
@@ -60,6 +61,9 @@ bench: $(STAMP)
 
 bench-quick: $(STAMP)
 	$(PY) benchmarks/analysis.py --quick
+
+explorer:
+	cd frviz/explorer/js && npm ci --no-audit --no-fund && npm run build
 
 format: $(STAMP)
 	$(PY) -m ruff format .

@@ -5,6 +5,7 @@
     run = frcore.fit("synthetic_tiny_frhead", live=frviz.live())  # curves while it trains
     frviz.confusion(run)                                          # tables are DataFrames
     frviz.compare("runs/synthetic_tiny", run)                     # did it help, where, by chance?
+    frviz.explore("runs/synthetic_tiny", run)                     # linked views; skeletons play
 
 Works from tables and arrays; needs no torch.
 """
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frviz import figures
     from frviz.comparison import Comparison, compare
+    from frviz.exploration import explore
+    from frviz.explorer.player import play
+    from frviz.explorer.widget import Explorer
     from frviz.live_view import live
     from frviz.tables.calibration import calibration, calibration_history, calibration_shift
     from frviz.tables.clusters import class_clusters, collapse_confusion
@@ -29,6 +33,9 @@ _SUBMODULES = ("figures",)
 _HOME = {  # public name -> the module that defines it
     "compare": "frviz.comparison",
     "Comparison": "frviz.comparison",
+    "explore": "frviz.exploration",
+    "Explorer": "frviz.explorer.widget",
+    "play": "frviz.explorer.player",
     "confusion": "frviz.tables.confusion",
     "per_class": "frviz.tables.confusion",
     "top_confusions": "frviz.tables.confusion",
@@ -56,6 +63,9 @@ _HOME = {  # public name -> the module that defines it
 __all__ = [
     "compare",
     "Comparison",
+    "explore",
+    "Explorer",
+    "play",
     "confusion",
     "per_class",
     "top_confusions",

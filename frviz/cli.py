@@ -67,6 +67,48 @@ def compare(
         typer.echo(f"Report: {comparison.report(report)}")
 
 
+@app.command()
+def explore(
+    a: Annotated[Path, typer.Argument(help="A run, a checkpoint or predictions.")],
+    b: Annotated[Path | None, typer.Argument(help="Another one over the same clips.")] = None,
+    out: Annotated[Path, typer.Option(help="The HTML file, to be opened offline.")] = Path(
+        "explorer.html"
+    ),
+    clips: Annotated[int, typer.Option(help="Clips that the file carries, mistakes first.")] = 64,
+    names: Annotated[
+        tuple[str, str] | None, typer.Option(help="How the two are called, A and B.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="Features of the map: backbone, or a head's branch.")
+    ] = "backbone",
+    method: Annotated[
+        str, typer.Option(help="Of the map: auto, tsne, umap, pacmap, pca or none.")
+    ] = "auto",
+    labels: Annotated[
+        Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
+    ] = None,
+    scores: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="Arrays of .npz score files to take, for A and B."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the map, intervals and halves.")] = 0,
+) -> None:
+    """Write linked views of one model or two as one HTML file, with skeletons that play."""
+    from frviz.exploration import explore as explore_models
+
+    which = scores or (None, None)
+    sources = [
+        _source(path, labels, benchmark, array)
+        for path, array in zip((a, b), which, strict=True)
+        if path is not None
+    ]
+    made = explore_models(*sources, names=names or None, space=space, method=method, seed=seed)
+    typer.echo(f"{made!r}\nExplorer: {made.to_html(out, clips=clips)}")
+
+
 def _source(path: Path, labels: Path | None, benchmark: str | None, scores: str | None) -> Any:
     """A run or predictions as they are; a score file with what is known of it."""
     score_file = path.suffix.lower() in (".pkl", ".pickle", ".npy", ".csv") or scores

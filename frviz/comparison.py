@@ -1,21 +1,19 @@
 """`frviz.compare`: did a change help, where, and is it more than chance?"""
 
-import contextlib
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from frcore.display import plain
-from frcore.errors import NoSuchSplit, UserError
+from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frcore.run import Run
-from frviz.sources import Source, members_of
+from frviz.sources import Source, judges_of, members_of
 from frviz.tables import comparison as tables
 from frviz.tables.clusters import class_clusters
 from frviz.tables.groups import folds
@@ -25,6 +23,11 @@ from frviz.tables.verdict import in_words
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from frcore.data.store import Store
+    from frviz.explorer.maps import FirstMap
+    from frviz.explorer.subject import Subject
+    from frviz.explorer.widget import Explorer
 
 SHOWN_CLIPS = 200  # rows of the report's tables of fixed and broken clips
 FACTS = ("model", "benchmark", "protocol", "stream", "split", "run", "seed", "epoch", "select",
@@ -62,14 +65,15 @@ def compare(
         raise UserError(f"seed: expected a whole number, 0 or more; got {seed!r}.")
     paired = Paired.of(members_of(a), members_of(b))
     if reference is None:
-        judges, how = _judges([a, b], [paired.a, paired.b], "both models")
+        judges, how = judges_of([a, b], [paired.a, paired.b], "both models")
     else:
         who = "A alone" if reference is a else "the reference"
-        judges, how = _judges([reference], None, who)
+        judges, how = judges_of([reference], None, who)
     if set(judges[0][0].sample_ids) & set(paired.a[0].sample_ids):
         how += ", cross-fitted: chosen on one half of the test clips, measured on the other"
     folds(paired.a[0], judges, seed)  # says now what does not fit
-    return Comparison(paired, _names(paired, names), judges, how, seed)
+    firsts = tuple(x[0] if isinstance(x, list | tuple) else x for x in (a, b))
+    return Comparison(paired, _names(paired, names), judges, how, seed, firsts)
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +86,8 @@ class Comparison:
         judges: models (each with its runs) whose confusions make groups and levels.
         reference_note: who these are, in words.
         seed: of intervals and halves.
+        origins: what the first runs of A and B were made from, where it is known: the explorer
+            finds their training history there.
     """
 
     paired: Paired
@@ -89,6 +95,7 @@ class Comparison:
     judges: tuple[tuple[Predictions, ...], ...]
     reference_note: str
     seed: int
+    origins: tuple[Source | None, ...] = (None, None)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -186,12 +193,46 @@ class Comparison:
             **matrices,
         }
 
+    def explore(
+        self,
+        *,
+        space: str = "backbone",
+        method: "FirstMap" = "auto",
+        maps: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+        data: "Store | str | Path | None" = None,
+    ) -> "Explorer":
+        """The explorer of both models (of each one's first run); arguments as `frviz.explore`."""
+        from frviz.explorer.widget import open_explorer
+
+        subject = self._subject(data).with_space(space)
+        return open_explorer(subject, space=space, method=method, maps=maps, seed=self.seed)
+
+    def _subject(self, data: "Store | str | Path | None" = None) -> "Subject":
+        from frviz.explorer.subject import Subject, title_of
+
+        shown = "" if self.paired.single else ", the first run of each"
+        over = "; over all runs, the clips are of the first run of each" if shown else ""
+        return Subject(
+            a=self.paired.a[0],
+            b=self.paired.b[0],
+            names=self.names,
+            title=title_of(self.names, self.paired.a[0]) + shown,
+            verdict=self.verdict + (f" Shown here{shown[1:]}." if shown else ""),
+            groups=self.groups,
+            groups_note=f"chosen {self.reference_note}; 95 % intervals of B minus A{over}",
+            cells=self.cells,
+            copies=self.paired.copies,
+            origins=self.origins,
+            data=data,
+        )
+
     def report(self, path: str | Path) -> Path:
-        """Writes all of it as one HTML file that needs no network; returns its path.
+        """Writes all of it, and the explorer, as one HTML file that needs no network; its path.
 
         Raises:
             UserError: the file cannot be written.
         """
+        from frviz.explorer.export import report_snippet
         from frviz.report import Section, write_page
 
         by_name = {"groups": self.groups, "levels": self.levels,
@@ -225,6 +266,7 @@ class Comparison:
             title=f"{self.names[0]} and {self.names[1]}",
             lead=self.verdict,
             summary=self.summary,
+            explorer=report_snippet(self._subject(), seed=self.seed),
             sections=sections,
             footer=f"Intervals: 95 %, bootstrap over {over}, seed {self.seed}. Groups and levels "
             f"are chosen {self.reference_note}.",
@@ -267,7 +309,7 @@ class Comparison:
 
 def _tidy(clips: pd.DataFrame) -> pd.DataFrame:
     """Without columns that say nothing here, and with spaces in their names."""
-    clips = clips.dropna(axis=1, how="all")
+    clips = clips.dropna(axis=1, how="all") if len(clips) else clips
     clips = clips if clips["copy"].any() else clips.drop(columns="copy")
     return clips.rename(columns=lambda name: name.replace("_", " "))
 
@@ -283,23 +325,3 @@ def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
             prefix = "epoch " if key == "epoch" else ""
             return f"{prefix}{a.pop()}", f"{prefix}{b.pop()}"
     return "A", "B"
-
-
-def _judges(
-    sources: list[Any], known: list[tuple[Predictions, ...]] | None, who: str
-) -> tuple[tuple[tuple[Predictions, ...], ...], str]:
-    """The models that choose groups and levels, by validation clips where all of them have some."""
-    listed = [list(one) if isinstance(one, list | tuple) else [one] for one in sources]
-    if all(_is_trained(run) for runs in listed for run in runs):
-        with contextlib.suppress(NoSuchSplit):
-            judges = tuple(tuple(members_of(runs, split="val")) for runs in listed)
-            return judges, f"by validation clips of {who}"
-    judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
-    return judges, f"by {who}"
-
-
-def _is_trained(source: Any) -> bool:
-    """A run or a checkpoint, which can predict another split."""
-    if isinstance(source, str | Path):
-        return Path(source).is_dir() or Path(source).suffix == ".safetensors"
-    return isinstance(source, Run)

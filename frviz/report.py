@@ -12,15 +12,12 @@ from plotly.offline import get_plotlyjs
 from frcore import __version__
 from frcore.display import plain
 from frcore.errors import UserError
+from frviz.explorer.export import POLICY
 from frviz.tables.shown import shown
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Nothing may be fetched, whatever a name in the data says.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-)
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1340px; margin: 2rem auto; padding: 0 1rem }
@@ -44,7 +41,7 @@ class Section:
     table: pd.DataFrame | None = None
 
 
-def write_page(path: Path, *, title: str, lead: str, summary: pd.DataFrame,
+def write_page(path: Path, *, title: str, lead: str, summary: pd.DataFrame, explorer: str,
                sections: Sequence[Section], footer: str) -> Path:  # fmt: skip
     """Writes a page to `path`, its folder with it.
 
@@ -53,6 +50,7 @@ def write_page(path: Path, *, title: str, lead: str, summary: pd.DataFrame,
         title: its heading.
         lead: what came out, in words.
         summary: the first table.
+        explorer: what follows it, from `frviz.explorer.export.explorer_snippet`.
         sections: what follows.
         footer: how it was made.
 
@@ -61,24 +59,29 @@ def write_page(path: Path, *, title: str, lead: str, summary: pd.DataFrame,
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_page(title, lead, summary, sections, footer), encoding="utf-8")
+        path.write_text(_page(title, lead, summary, explorer, sections, footer), encoding="utf-8")
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
     return path
 
 
 def _page(
-    title: str, lead: str, summary: pd.DataFrame, sections: Sequence[Section], footer: str
+    title: str,
+    lead: str,
+    summary: pd.DataFrame,
+    explorer: str,
+    sections: Sequence[Section],
+    footer: str,
 ) -> str:
     parts = [_section(number, section) for number, section in enumerate(sections)]
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{_text(title)}</title><style>{_STYLE}</style>"
         f"<script>{get_plotlyjs()}</script></head><body>"
         f"<h1>{_text(title)}</h1><p class='verdict'>{_text(lead)}</p>"
-        f"<div class='wide'>{_table(summary)}</div>{''.join(parts)}"
+        f"<div class='wide'>{_table(summary)}</div><h2>Explore</h2>{explorer}{''.join(parts)}"
         f"<footer>Made by frviz {_text(__version__)}. {_text(footer)}</footer></body></html>\n"
     )
 

@@ -1,5 +1,6 @@
 """What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
 
+import contextlib
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.ensembles import align
-from frcore.errors import UserError, unknown_name
+from frcore.errors import NoSuchSplit, UserError, unknown_name
 from frcore.predictions import Predictions
 from frcore.run import Run
 from frcore.scores import read_scores
@@ -118,6 +119,35 @@ def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> l
         align(members[0], member, f"run {number} of the list")
         for number, member in enumerate(members, start=1)
     ]
+
+
+def is_trained(source: Any) -> bool:
+    """A run or a checkpoint, which can predict another split or space."""
+    if isinstance(source, str | Path):
+        return Path(source).is_dir() or Path(source).suffix == ".safetensors"
+    return isinstance(source, Run)
+
+
+def judges_of(
+    sources: list[Any], known: list[tuple[Predictions, ...]] | None, who: str
+) -> tuple[tuple[tuple[Predictions, ...], ...], str]:
+    """The models that choose groups and levels, by validation clips where all of them have some.
+
+    Args:
+        sources: models, each a source or a list of its runs.
+        known: their predictions of the test clips, where they are there already.
+        who: these models in words.
+
+    Returns:
+        Their predictions, a tuple of runs a model, and how the choice is made in words.
+    """
+    listed = [list(one) if isinstance(one, list | tuple) else [one] for one in sources]
+    if all(is_trained(run) for runs in listed for run in runs):
+        with contextlib.suppress(NoSuchSplit):
+            judges = tuple(tuple(members_of(runs, split="val")) for runs in listed)
+            return judges, f"by validation clips of {who}"
+    judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
+    return judges, f"by {who}"
 
 
 def class_labels(class_names: Sequence[str]) -> pd.Index:

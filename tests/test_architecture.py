@@ -44,6 +44,7 @@ FRVIZ_LAYERS = (
     ({"explorer"}, {"live_view"}),
     ({"report"},),
     ({"comparison"},),
+    ({"exploration"},),
     ({"cli", "__main__"},),
 )
 LAYERS = {"frcore": FRCORE_LAYERS, "frviz": FRVIZ_LAYERS}

@@ -152,7 +152,7 @@ def test_marked_code_runs(tmp_path, monkeypatch, capsys) -> None:
     for code in marked:
         exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert len(marked) == 5
+    assert len(marked) == 7
     assert Path("report.html").is_file()
     assert "Predictions('synthetic/test', ctrgcn_tiny+fr, 108 clips" in printed
     assert "Skeleton('hand', 4 joints" in printed

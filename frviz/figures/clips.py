@@ -60,11 +60,7 @@ def clip_strip(
         UserError: a clip of another shape, or not as many titles as clips.
     """
     skeleton = get_skeleton(skeleton)
-    clips = [clips] if getattr(clips, "ndim", 0) in (3, 4) else list(clips)
-    clips = [_checked(clip, skeleton) for clip in clips]
-    titles = [] if titles is None else list(titles)
-    if not clips or len(titles) not in (0, len(clips)):
-        raise UserError(f"{len(titles)} titles for {len(clips)} clips; give one a clip.")
+    clips, titles = check_clips(clips, skeleton, titles)
     chosen = [_choose(len(clip), frames) for clip in clips]
     drawn = [
         _project(clip[which], skeleton, azimuth, elevation, y_down)
@@ -91,6 +87,22 @@ def clip_strip(
     )
     finish(figure, height=50 + row_height * rows, axes=False)
     return figure.update_layout(margin={"l": 130 if titles else 10, "r": 10, "t": 40, "b": 10})
+
+
+def check_clips(
+    clips: np.ndarray | Sequence[np.ndarray], skeleton: Skeleton, titles: Sequence[str] | None
+) -> tuple[list[np.ndarray], list[str]]:
+    """One clip or several as a list, each (T, M, V, C) float64, and their titles (or none).
+
+    Raises:
+        UserError: a clip of another shape, or not as many titles as clips.
+    """
+    clips = [clips] if getattr(clips, "ndim", 0) in (3, 4) else list(clips)
+    clips = [_checked(clip, skeleton) for clip in clips]
+    titles = [] if titles is None else list(titles)
+    if not clips or len(titles) not in (0, len(clips)):
+        raise UserError(f"{len(titles)} titles for {len(clips)} clips; give one a clip.")
+    return clips, titles
 
 
 def _checked(clip: np.ndarray, skeleton: Skeleton) -> np.ndarray:

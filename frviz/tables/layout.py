@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import warnings
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,9 @@ LIBRARIES = {"tsne": "openTSNE", "umap": "umap-learn", "pacmap": "pacmap", "pca"
 COMPONENTS = 50
 AUTO_TSNE_UP_TO = 20_000  # points; beyond, UMAP is several times faster
 FEWEST = 10  # points that t-SNE and UMAP need
+
+# No progress bars in this context: in a widget's handler there is no cell that they belong to.
+SILENT: ContextVar[bool] = ContextVar("SILENT", default=False)
 
 
 def choose_method(method: str, points: int) -> str:
@@ -109,7 +113,8 @@ def _tsne(reduced: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarra
     import openTSNE
 
     rounds = 750  # openTSNE's own: 250 with early exaggeration, 500 without
-    with tqdm(total=rounds, desc="t-SNE", unit="it", leave=False) as bar:
+    silent = SILENT.get()
+    with tqdm(total=rounds, desc="t-SNE", unit="it", leave=False, disable=silent) as bar:
         return np.asarray(
             openTSNE.TSNE(
                 perplexity=min(30, (len(reduced) - 1) / 3),
@@ -142,7 +147,7 @@ def _umap(reduced: np.ndarray, seed: int, start: np.ndarray | None) -> np.ndarra
             init="pca" if start is None else (10 * _normalised(start)).astype(np.float32),
             random_state=seed,
             n_jobs=1,
-            tqdm_kwds={"desc": "UMAP", "disable": False, "leave": False},
+            tqdm_kwds={"desc": "UMAP", "disable": SILENT.get(), "leave": False},
         ).fit_transform(reduced.astype(np.float32))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -18,6 +18,26 @@ def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, NaN where there is no whole."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole > 0, np.divide(part, whole), np.nan)
+
+
+def wilson(
+    right: np.ndarray, clips: np.ndarray, *, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of a share (Wilson, 1927), NaN where there are no clips.
+
+    Equals `scipy.stats.binomtest(right, clips).proportion_ci(method="wilson")`.
+
+    Args:
+        right: (R,) clips that are right.
+        clips: (R,) of so many.
+        level: share of intervals that hold the truth.
+    """
+    right, clips = (np.asarray(x, dtype=np.float64) for x in (right, clips))
+    z = norm.ppf((1 + level) / 2)
+    p, steps = share(right, clips), share(z**2 * np.ones_like(clips), clips)
+    middle = (p + steps / 2) / (1 + steps)
+    half = np.sqrt(p * (1 - p) * steps + steps**2 / 4) / (1 + steps)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def mcnemar_p(fixed: np.ndarray | int, broken: np.ndarray | int) -> np.ndarray:

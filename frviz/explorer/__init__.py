@@ -1,0 +1,1 @@
+"""The explorer: linked views of what one model or two confuse, in a notebook or one HTML file."""

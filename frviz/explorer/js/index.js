@@ -1,0 +1,32 @@
+// The widget: one explorer or one player, in a notebook cell or in a page of its own.
+
+import { Data, decode } from "./data.js";
+import { fill, h } from "./dom.js";
+import { explorer } from "./explorer.js";
+import { deckOf } from "./player_view.js";
+
+/** @param {{model: any, el: HTMLElement}} host as anywidget calls it; returns what takes it down */
+function render({ model, el }) {
+  const root = h("div", { class: "frx-root", "data-lm-suppress-shortcuts": "true" }); // JupyterLab has keys of its own
+  el.append(root);
+  let destroy = () => {};
+  const draw = () => {
+    destroy();
+    fill(root);
+    try {
+      const payload = decode(model.get("payload"));
+      destroy = payload.header.kind === "player" ? deckOf(root, payload) : explorer(root, new Data(payload), model);
+    } catch (error) {
+      console.error(error);
+      fill(root, h("p", { class: "frx-note", role: "alert", text: `The explorer could not be drawn: ${error.message}` }));
+    }
+  };
+  model.on("change:payload", draw);
+  draw();
+  return () => {
+    model.off("change:payload", draw);
+    destroy();
+  };
+}
+
+export default { render };

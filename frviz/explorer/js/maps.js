@@ -1,0 +1,144 @@
+// Maps of the clips of A and B in one layout: choice of space and method, colours, legend.
+
+import { colouring } from "./colours.js";
+import { dropdown, fill, h } from "./dom.js";
+import { MapPane } from "./map_pane.js";
+
+const METHOD = { tsne: "t-SNE", umap: "UMAP", pca: "PCA", pacmap: "PaCMAP" };
+
+/** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
+export function mapsView(state, tooltip) {
+  const why = state.data.header.missing?.maps;
+  if (why && !state.data.header.maps.length) return null;
+  return new Maps(state, tooltip);
+}
+
+class Maps {
+  constructor(state, tooltip) {
+    const { data } = state;
+    Object.assign(this, { state, tooltip, by: "outcome", view: { scale: 1, x: 0, y: 0 } });
+    this.maps = data.header.maps.map((map) => unpack(map, data.arrays));
+    const listeners = { changed: () => this.redraw(), hover: (event, clip) => this.hover(event, clip) };
+    this.panes = data.sides.map((side) => new MapPane(state, side, this.view, listeners));
+    this.legend = h("div", { class: "frx-legend" });
+    this.note = h("p", { class: "frx-note" });
+    this.el = h("div", { class: "frx-maps-view" }, h("div", { class: "frx-maps" }, ...this.panes.map((pane) => pane.el)), this.legend, this.note);
+    this.controls = this.makeControls();
+    state.on("selection anchor", () => this.update());
+    state.on("hover focus", () => this.panes.forEach((pane) => pane.drawOver()));
+    state.on("theme", () => this.redraw());
+    if (this.maps.length) this.choose(this.maps[0].key);
+    else fill(this.note, "No map has been made yet: choose one above.");
+    this.update();
+  }
+
+  choices() {
+    const { map_choices: wanted } = this.state.data.header;
+    const made = this.maps.map(({ key, space, method }) => ({ value: key, text: `${METHOD[method] ?? method} of ${space}` }));
+    const more = (wanted ?? [])
+      .map(({ space, method }) => ({ value: `${space}/${method}`, text: `${METHOD[method] ?? method} of ${space}` }))
+      .filter((choice) => !made.some((m) => m.value === choice.value));
+    return [...made, ...more];
+  }
+
+  makeControls() {
+    const { data } = this.state;
+    const colours = [
+      { value: "outcome", text: data.pair ? "fixed and broken" : "right and wrong" },
+      { value: "class", text: "class" },
+      ...(data.arrays.p_true_a ? [{ value: "p_true", text: "probability" }] : []),
+    ];
+    const button = (text, title, click) => h("button", { type: "button", class: "frx-button", text, title, "aria-label": title, on: { click } });
+    const toggle = (name, text, title) => {
+      const box = h("input", { type: "checkbox", on: { change: () => this.toggle(name, box.checked) } });
+      return h("label", { class: "frx-field", title }, box, h("span", { text }));
+    };
+    const pane = this.panes[0];
+    return [
+      dropdown("map", [...(this.maps.length ? [] : [{ value: "", text: "none" }]), ...this.choices()], this.maps[0]?.key ?? "", (key) => this.choose(key)),
+      dropdown("colour", colours, this.by, (by) => ((this.by = by), this.update())),
+      toggle("stars", "stars", "Prototypes of this space, or means of the clips that are right"),
+      data.pair ? toggle("arrows", "arrows", "From a clip's place in A to its place in B, for up to 400 chosen clips") : null,
+      button("+", "Zoom in (Ctrl and wheel)", () => pane.zoom(1.4)),
+      button("\u2212", "Zoom out", () => pane.zoom(1 / 1.4)),
+      button("all", "Show all (double click)", () => pane.zoom(0)),
+    ].filter(Boolean);
+  }
+
+  toggle(name, on) {
+    for (const pane of this.panes) {
+      pane[name] = on;
+      pane.drawOver();
+    }
+  }
+
+  async choose(key) {
+    if (!key) return;
+    this.wanted = key;
+    let map = this.maps.find((m) => m.key === key);
+    if (!map) {
+      const at = key.lastIndexOf("/");
+      fill(this.note, "The host is laying the clips out; this can take a minute\u2026");
+      try {
+        const { header, arrays } = await this.state.ask({ kind: "map", space: key.slice(0, at), method: key.slice(at + 1) });
+        map = unpack(header.map, arrays);
+        this.maps.push(map);
+      } catch (error) {
+        fill(this.note, error.message);
+        return;
+      }
+    }
+    if (this.wanted !== key) return; // another one was chosen meanwhile
+    this.map = map;
+    for (const pane of this.panes) pane.setMap(map);
+    fill(this.note, this.words(map));
+  }
+
+  words(map) {
+    const lines = map.note ? [`${map.note}.`] : [];
+    if (Number.isFinite(map.displacement))
+      lines.push(`Median displacement from A to B ${map.displacement.toFixed(2)}; another seed of the same model moves clips by ${map.floor.toFixed(2)}.`);
+    lines.push("Discs: right; rings: wrong. Drag to choose clips (Shift adds), Ctrl and drag to move.");
+    return lines.join(" ");
+  }
+
+  /** Colours and what is chosen. */
+  update() {
+    const { data, selection, anchor } = this.state;
+    const isChosen = new Uint8Array(data.size);
+    for (const i of selection) isChosen[i] = 1;
+    const layers = { dimmed: data.where((i) => !isChosen[i]), chosen: selection };
+    const inGroup = anchor >= 0 ? new Set(data.members(anchor)) : null;
+    let legend = [];
+    for (const pane of this.panes) {
+      pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side) };
+      pane.layers = layers;
+      pane.counts = inGroup ? (i) => inGroup.has(data.label[i]) : undefined;
+      ({ legend } = pane.colouring);
+    }
+    fill(this.legend, ...legend.map(({ colour, text }) => h("span", { class: "frx-key" }, h("i", { style: { background: colour } }), h("span", { text }))));
+    this.redraw();
+  }
+
+  redraw() {
+    for (const pane of this.panes) pane.box.redraw();
+  }
+
+  hover(event, clip) {
+    this.state.setHover(clip);
+    if (clip < 0) return this.tooltip.hide();
+    const { data } = this.state;
+    const says = data.sides.map((side, s) => `${data.header.names[s]}: ${data.classes[data.predicted[side][clip]]}`);
+    this.tooltip.show(event, h("b", { text: data.classes[data.label[clip]] }), ...says, h("div", { class: "frx-muted", text: data.ids[clip] }));
+  }
+
+  destroy() {
+    for (const pane of this.panes) pane.box.destroy();
+  }
+}
+
+function unpack(map, arrays) {
+  const { a, b, bounds } = map.arrays;
+  const stars = map.stars && { ...map.stars, a: arrays[map.stars.a], b: arrays[map.stars.b] };
+  return { ...map, a: arrays[a], b: arrays[b], bounds, stars };
+}

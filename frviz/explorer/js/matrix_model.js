@@ -1,0 +1,86 @@
+// Rows, columns and cells of the confusion matrix: all classes, clusters, or one group. Pure.
+
+/**
+ * @typedef {{classes: number[], name: string, cluster: number}} Line a row or a column
+ * @param {import("./data.js").Data} data
+ * @param {"all"|"clusters"|"group"} show
+ * @param {number} anchor of the group; without one "group" shows all
+ * @returns {{rows: Line[], columns: Line[]}}
+ */
+export function matrixLines(data, show, anchor) {
+  const { order, cluster } = data.header;
+  const line = (k) => ({ classes: [k], name: data.classes[k], cluster: cluster[k] });
+  if (show === "group" && anchor >= 0) {
+    const members = data.members(anchor);
+    const others = order.filter((k) => !members.includes(k));
+    const rows = members.map(line);
+    const rest = { classes: others, name: "other classes", cluster: -1 };
+    return { rows, columns: others.length ? [...rows, rest] : rows };
+  }
+  if (show !== "clusters") {
+    const rows = order.map(line);
+    return { rows, columns: rows };
+  }
+  const byCluster = new Map();
+  for (const k of order) byCluster.set(cluster[k], [...(byCluster.get(cluster[k]) ?? []), k]);
+  const rows = [...byCluster].map(([number, classes]) => ({
+    classes,
+    name: data.classes[classes[0]] + (classes.length > 1 ? ` + ${classes.length - 1}` : ""),
+    cluster: number,
+  }));
+  return { rows, columns: rows };
+}
+
+/**
+ * Clips by row and column.
+ * @param {import("./data.js").Data} data
+ * @param {{rows: Line[], columns: Line[]}} lines
+ * @returns {{a: Float64Array, b: Float64Array|null, support: Float64Array}} (rows x columns), (rows)
+ */
+export function matrixCells(data, { rows, columns }) {
+  const sum = (counts) => {
+    const cells = new Float64Array(rows.length * columns.length);
+    rows.forEach((row, r) =>
+      columns.forEach((column, c) => {
+        for (const t of row.classes) for (const p of column.classes) cells[r * columns.length + c] += counts[data.cellKey(t, p)];
+      }),
+    );
+    return cells;
+  };
+  const support = Float64Array.from(rows, (row) => row.classes.reduce((n, k) => n + data.support[k], 0));
+  return { a: sum(data.counts.a), b: data.pair ? sum(data.counts.b) : null, support };
+}
+
+/** Whether a cell holds clips that are right (a class, or a cluster with itself). */
+export const isDiagonal = (row, column) => row.classes[0] === column.classes[0] && row.classes.length === column.classes.length;
+
+/**
+ * What a cell of single classes is, in words.
+ * @returns {string[]} lines
+ */
+export function cellWords(data, row, column, a, b, support) {
+  const percent = (n) => (support ? `${((100 * n) / support).toFixed(1)} %` : "no clips");
+  const head = isDiagonal(row, column) ? `${row.name}: right` : `${row.name} taken for ${column.name}`;
+  const [nameA, nameB] = data.header.names;
+  const lines = [head, `${nameA}: ${a} of ${support} (${percent(a)})`];
+  if (b !== null) {
+    lines.push(`${nameB}: ${b} of ${support} (${percent(b)}), ${signed(b - a)}`);
+  }
+  const test = row.classes.length === 1 && column.classes.length === 1 ? data.tests.get(data.cellKey(row.classes[0], column.classes[0])) : null;
+  if (test && a !== b) lines.push(`p = ${shortP(test.p)}, corrected for all cells ${shortP(test.holm)}`);
+  return lines;
+}
+
+/** A change as people write it: with its sign, and a true minus. */
+export const signed = (n) => (n > 0 ? `+${n}` : String(n).replace("-", "\u2212"));
+
+/** A p value as people write it. */
+export function shortP(p) {
+  if (!Number.isFinite(p)) return "unknown";
+  return p < 0.001 ? p.toExponential(0) : p.toPrecision(2);
+}
+
+/** A name that fits: the end goes, an ellipsis says so. */
+export function shorten(name, characters) {
+  return name.length <= characters ? name : `${name.slice(0, Math.max(1, characters - 1)).trimEnd()}\u2026`;
+}

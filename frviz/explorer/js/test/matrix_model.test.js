@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cellWords, matrixCells, matrixLines, shorten, shortP } from "../matrix_model.js";
+import { smallData } from "./fixtures.js";
+
+test("all classes stand in the order of their clusters", () => {
+  const data = smallData();
+  const lines = matrixLines(data, "all", -1);
+  assert.deepEqual(lines.rows.map((row) => row.name), ["wave", "write", "read"]);
+  const cells = matrixCells(data, lines);
+  assert.deepEqual([...cells.a], [1, 0, 1, 0, 1, 2, 0, 1, 2]);
+  assert.deepEqual([...cells.b], [1, 0, 1, 0, 2, 1, 1, 0, 2]);
+  assert.deepEqual([...cells.support], [2, 3, 3]);
+});
+
+test("clusters are summed, no clip is lost", () => {
+  const data = smallData();
+  const lines = matrixLines(data, "clusters", -1);
+  assert.deepEqual(lines.rows.map((row) => row.name), ["wave", "write + 1"]);
+  assert.deepEqual([...matrixCells(data, lines).a], [1, 1, 0, 6]);
+});
+
+test("a group has a last column for all other classes", () => {
+  const data = smallData();
+  const lines = matrixLines(data, "group", 2);
+  assert.deepEqual(lines.rows.map((row) => row.name), ["wave", "read"]);
+  assert.deepEqual(lines.columns.map((column) => column.name), ["wave", "read", "other classes"]);
+  assert.deepEqual([...matrixCells(data, lines).a], [1, 1, 0, 0, 2, 1]);
+  assert.equal(matrixLines(data, "group", -1).rows.length, 3); // no anchor: all classes
+});
+
+test("a cell is told in words", () => {
+  const data = smallData();
+  const [write, read] = [0, 1].map((k) => ({ classes: [k], name: data.classes[k] }));
+  assert.deepEqual(cellWords(data, write, read, 2, 1, 3), [
+    "write taken for read", "plain: 2 of 3 (66.7 %)", "FR Head: 1 of 3 (33.3 %), \u22121", "p = 0.50, corrected for all cells 1.0",
+  ]);
+  assert.equal(cellWords(data, write, write, 1, 1, 3)[0], "write: right");
+  assert.equal(cellWords(data, write, read, 0, 0, 0)[1], "plain: 0 of 0 (no clips)");
+});
+
+test("names are shortened at their end, p values as people write them", () => {
+  assert.equal(shorten("drink water", 20), "drink water");
+  assert.equal(shorten("drink water", 7), "drink\u2026");
+  assert.equal(shortP(0.0312), "0.031");
+  assert.equal(shortP(0.00004), "4e-5");
+  assert.equal(shortP(NaN), "unknown");
+});

@@ -1,0 +1,181 @@
+"""What the page needs of one or two models, as one payload (`payload_format`)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frcore.display import plain
+from frcore.predictions import Predictions
+from frviz.explorer.history import spark_arrays
+from frviz.explorer.maps import encode_map, map_choices, why_no_maps
+from frviz.explorer.payload_format import pack, unpack
+from frviz.explorer.subject import Subject
+from frviz.tables.clusters import class_clusters
+
+VERSION = 1
+SHARE = 65535  # what a probability of 1 is
+TOP = 5  # classes of which the scores are shown
+
+
+def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> bytes:
+    """Everything that the page shows before it asks for more.
+
+    Args:
+        subject: one model or two.
+        maps: from `maps.make_map`, the one that is shown first.
+
+    Returns:
+        A payload of kind "explorer": `header` has names, classes, ids, groups, maps and what is
+        missing; arrays are by clip (N), or by cell of the confusion matrix.
+    """
+    order, cluster = _clusters(subject)
+    histories, _ = subject.histories
+    store, _ = subject.store
+    header = {
+        "kind": "explorer",
+        "version": VERSION,
+        "names": [plain(name) for name in subject.names],
+        "title": plain(subject.title),
+        "verdict": plain(subject.verdict),
+        "classes": list(subject.classes),
+        "ids": list(subject.a.sample_ids),
+        "split": str(subject.a.metadata.get("split", "")),
+        "order": order,
+        "cluster": cluster,
+        "groups": _groups(subject),
+        "groups_note": subject.groups_note,
+        "accuracy": [_number(model.accuracy()) for model in subject.sides.values()],
+        "maps": [],
+        "map_choices": map_choices(subject),
+        "missing": _missing(subject),
+        "skeleton": None if store is None else store.benchmark.skeleton.to_dict(),
+        "epochs": {side: history.epochs.tolist() for side, history in histories.items()},
+        "clip_count": None,
+    }
+    arrays = {"label": subject.a.labels.astype(np.uint16), "copy": subject.copies.astype(np.uint8)}
+    for side, model in subject.sides.items():
+        arrays[f"predicted_{side}"] = model.predicted.astype(np.uint16)
+        arrays |= {f"{name}_{side}": array for name, array in _scores(model).items()}
+    for side, history in histories.items():
+        arrays |= {f"{name}_{side}": array for name, array in history.arrays.items()}
+    arrays |= spark_arrays(histories, subject.a.labels, subject.a.num_classes)
+    return _with_maps(header, {**arrays, **_cells(subject)}, subject, maps)
+
+
+def for_page(
+    payload: bytes, subject: Subject, maps: Sequence[pd.DataFrame], clip_count: int
+) -> bytes:
+    """A payload for a page without a kernel: with the maps there are, and none to be asked for.
+
+    Args:
+        payload: from `explorer_payload`.
+        subject: what it was made of.
+        maps: all that the page carries.
+        clip_count: clips whose joints the page carries.
+    """
+    header, arrays = unpack(payload)
+    old = {name for name in arrays if name.startswith(("map", "star"))}
+    kept = {name: array for name, array in arrays.items() if name not in old}
+    return _with_maps({**header, "map_choices": [], "clip_count": clip_count}, kept, subject, maps)
+
+
+def _with_maps(
+    header: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    subject: Subject,
+    maps: Sequence[pd.DataFrame],
+) -> bytes:
+    encoded = [encode_map(subject, table, number) for number, table in enumerate(maps)]
+    for _, more in encoded:
+        arrays = {**arrays, **more}
+    return pack({**header, "maps": [entry for entry, _ in encoded]}, arrays)
+
+
+def _clusters(subject: Subject) -> tuple[list[int], list[int]]:
+    """Classes in the order of their clusters, and each class's cluster; of all models together."""
+    first = subject.a
+    counted = first
+    if subject.b is not None:
+        labels = np.tile(first.labels, 2)
+        counted = Predictions.from_labels(
+            [str(row) for row in range(len(labels))],
+            labels,
+            np.concatenate([first.predicted, subject.b.predicted]),
+            first.class_names,
+        )
+    table = class_clusters(counted, resamples=0)
+    order = [subject.class_number[name] for name in table.index]
+    cluster = dict(zip(order, table["cluster"].tolist(), strict=True))
+    return order, [cluster[number] for number in range(len(order))]
+
+
+def _groups(subject: Subject) -> list[dict[str, Any]]:
+    return [
+        {
+            "anchor": subject.class_number[anchor],
+            "members": subject.members[anchor],
+            "clips": int(row.clips),
+            "a": _number(row.a),
+            "b": _number(row.b),
+            "difference": _number(row.difference),
+            "low": _number(row.low),
+            "high": _number(row.high),
+            "p_holm": _number(row.p_holm),
+            "raw": _number(row.raw_difference),
+        }
+        for anchor, row in zip(
+            subject.groups.index, subject.groups.itertuples(index=False), strict=True
+        )
+    ]
+
+
+def _number(value: object) -> float | None:
+    """JSON has no NaN."""
+    return None if pd.isna(value) else float(value)
+
+
+def _scores(model: Predictions) -> dict[str, np.ndarray]:
+    """`p_true` (N,), `top_class` and `top_p` (N, min(5, K)); nothing for hard predictions."""
+    p = model.probabilities
+    if p is None:
+        return {}
+    top = np.argsort(-model.logits, axis=1, kind="stable")[:, :TOP]  # ties: as `predicted`
+    return {
+        "p_true": _steps(p[np.arange(len(model)), model.labels]),
+        "top_class": top.astype(np.uint16),
+        "top_p": _steps(np.take_along_axis(p, top, axis=1)),
+    }
+
+
+def _steps(p: np.ndarray) -> np.ndarray:
+    return np.rint(p * SHARE).astype(np.uint16)
+
+
+def _cells(subject: Subject) -> dict[str, np.ndarray]:
+    """Tests of the cells that A or B uses; the clips there are counted by the page."""
+    if subject.cells is None:
+        return {}
+    return {
+        "cell_true": subject.cells["true"].to_numpy(np.uint16),
+        "cell_pred": subject.cells["predicted"].to_numpy(np.uint16),
+        "cell_p": subject.cells["p"].to_numpy(np.float32),
+        "cell_holm": subject.cells["p_holm"].to_numpy(np.float32),
+    }
+
+
+def _missing(subject: Subject) -> dict[str, str]:
+    """Why views are left out, by what they need."""
+    hard = [name for name, model in zip(subject.names, subject.sides.values(), strict=True)
+            if model.logits is None]  # fmt: skip
+    all_hard = len(hard) == len(subject.names)
+    reasons = {
+        "maps": why_no_maps(subject),
+        "clips": subject.store[1],
+        "scores": "These are hard predictions: there are no scores."
+        if all_hard
+        else " ".join(f"{name} has hard predictions only, no scores." for name in hard),
+        "history": subject.histories[1],
+    }
+    return {what: plain(why) for what, why in reasons.items() if why}
