@@ -73,14 +73,15 @@ def align(first: Member, member: Member, who: str) -> Member:
             f"{who} has {classes[0]} classes, the first has {classes[1]}. (Hard predictions "
             "without class names count the classes that occur: give class_names or a benchmark.)"
         )
-    missing = set(first.sample_ids) - set(member.sample_ids)
-    foreign = set(member.sample_ids) - set(first.sample_ids)
-    if missing or foreign:
-        raise UserError(
-            f"{who} does not cover the same clips as the first. "
-            f"Missing {len(missing)}: {first_ten(sorted(missing)) or 'none'}; "
-            f"foreign {len(foreign)}: {first_ten(sorted(foreign)) or 'none'}."
-        )
+    if member.sample_ids != first.sample_ids:
+        missing = set(first.sample_ids) - set(member.sample_ids)
+        foreign = set(member.sample_ids) - set(first.sample_ids)
+        if missing or foreign:
+            raise UserError(
+                f"{who} does not cover the same clips as the first. "
+                f"Missing {len(missing)}: {first_ten(sorted(missing)) or 'none'}; "
+                f"foreign {len(foreign)}: {first_ten(sorted(foreign)) or 'none'}."
+            )
     aligned = member.select(first.sample_ids)
     differ = np.flatnonzero(aligned.labels != first.labels)
     if len(differ):

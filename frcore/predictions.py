@@ -212,6 +212,8 @@ class Predictions:
 
     def select(self, clips: Iterable[str] | np.ndarray | pd.Series) -> "Predictions":
         """The clips with these sample ids, in the order given, or under a boolean mask (N,)."""
+        if isinstance(clips, tuple) and clips == self.sample_ids:
+            return self  # immutable: there is nothing to copy
         chosen = np.asarray([clips] if isinstance(clips, str) else clips)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):

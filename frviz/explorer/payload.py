@@ -138,14 +138,22 @@ def _number(value: object) -> float | None:
 
 def _scores(model: Predictions) -> dict[str, np.ndarray]:
     """`p_true` (N,), `top_class` and `top_p` (N, min(5, K)); nothing for hard predictions."""
-    p = model.probabilities
-    if p is None:
+    if model.logits is None:
         return {}
-    top = np.argsort(-model.logits, axis=1, kind="stable")[:, :TOP]  # ties: as `predicted`
+    left = model.logits - model.logits.max(axis=1, keepdims=True)  # (N, K) float32
+    total = np.exp(left).sum(axis=1, dtype=np.float64)
+    rows = np.arange(len(model))
+    p_true = np.exp(left[rows, model.labels]) / total
+    top, top_p = [], []
+    for _ in range(min(TOP, model.num_classes)):  # a full sort of 120 classes takes ten times this
+        best = left.argmax(axis=1)  # ties: the lower class, as `predicted`
+        top.append(best)
+        top_p.append(np.exp(left[rows, best]) / total)
+        left[rows, best] = -np.inf
     return {
-        "p_true": _steps(p[np.arange(len(model)), model.labels]),
-        "top_class": top.astype(np.uint16),
-        "top_p": _steps(np.take_along_axis(p, top, axis=1)),
+        "p_true": _steps(p_true),
+        "top_class": np.stack(top, axis=1).astype(np.uint16),
+        "top_p": _steps(np.stack(top_p, axis=1)),
     }
 
 
