@@ -102,6 +102,7 @@ def in_lab(browser: Browser, folder: Path, clips: int, classes: int) -> float:
     token, address = secrets.token_hex(16), f"http://127.0.0.1:{port}"
     cells = CELLS.format(clips=clips, classes=classes).strip().split("### ")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / "explorer.ipynb")
     here = Path(__file__).resolve().parent
     env = os.environ | {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"}

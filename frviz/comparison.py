@@ -268,8 +268,10 @@ class Comparison:
             summary=self.summary,
             explorer=report_snippet(self._subject(), seed=self.seed),
             sections=sections,
-            footer=f"Intervals: 95 %, bootstrap over {over}, seed {self.seed}. Groups and levels "
-            f"are chosen {self.reference_note}.",
+            footer=f"Intervals: 95 %, bootstrap over {over}, one fixed and one broken clip added "
+            "(Bonett and Price, 2012: else few clips give intervals that are too short), seed "
+            f"{self.seed}. Clips count as independent; those of one person are not quite. Groups "
+            f"and levels are chosen {self.reference_note}.",
         )
 
     def _facts(self) -> pd.DataFrame:
