@@ -219,7 +219,7 @@ def find_store(
     if not name or not wanted:
         return None, (
             "These predictions do not say of which store their clips are: "
-            "frviz.explore(..., data='nw_ucla') names one."
+            "frviz.explore(..., data=...) names it."
         )
     name = str(name)
     if "/" in name or os.sep in name:  # metadata name a benchmark, never a path

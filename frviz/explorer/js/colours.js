@@ -12,7 +12,8 @@ const STEPS = 21; // of the scale of probabilities
  * @param {"outcome"|"class"|"p_true"} by
  * @param {number} anchor whose group has the colours; -1: none
  * @param {"a"|"b"} side whose probabilities
- * @returns {{palette: number[][], colourOf: Uint8Array, legend: {colour: string, text: string}[]}}
+ * @returns {{palette: number[][], colourOf: Uint8Array,
+ *   legend: {colour: string, text: string, anchor?: number}[]}} anchor: the class that a key stands for
  */
 export function colouring(data, by, anchor, side) {
   if (by === "p_true" && data.arrays[`p_true_${side}`]) return byProbability(data, side);
@@ -33,7 +34,8 @@ function byClass(data, anchor) {
   const give = (classes, text) => {
     if (legend.length >= CLASS_COLOURS.length) return;
     for (const k of classes) colourOfClass[k] = legend.length;
-    legend.push({ colour: CLASS_COLOURS[legend.length], text });
+    const one = classes.length === 1 ? { anchor: classes[0] } : {};
+    legend.push({ colour: CLASS_COLOURS[legend.length], text, ...one });
   };
   if (anchor >= 0) data.members(anchor).forEach((k) => give([k], data.classes[k]));
   else if (data.numClasses <= CLASS_COLOURS.length) order.forEach((k) => give([k], data.classes[k]));

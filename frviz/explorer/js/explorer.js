@@ -21,19 +21,18 @@ export function explorer(root, data, model) {
   const state = new State(data, model);
   const tooltip = makeTooltip(root);
   const maps = mapsView(state, tooltip);
-  const twin = twinView(state);
-  const scores = scoreBars(state);
+  const clip = clipView(state);
   const views = {
     matrix: ["Confusions", matrixView(state, tooltip)],
     groups: ["Ambiguous groups", groupsView(state)],
     outcomes: [data.pair ? "From A to B" : "Outcomes", transitionView(state)],
     maps: ["Maps", maps],
     table: ["Clips", tableView(state)],
-    clip: ["The clip", { el: h("div", { class: "frx-clip" }, twin.el, scores.el), controls: [] }],
+    clip: ["The clip", clip],
   };
   const panels = Object.entries(views).flatMap(([name, [title, view]]) => (view ? [panel(name, title, view)] : []));
   const spoken = h("div", { class: "frx-spoken", role: "status", "aria-live": "polite" });
-  const grid = h("div", { class: "frx-grid" }, ...panels);
+  const grid = h("div", { class: maps ? "frx-grid" : "frx-grid frx-without-maps" }, ...panels);
   root.prepend(...[header(state), grid, absent(data), spoken].filter(Boolean));
   state.on("say", () => (spoken.textContent = state.spoken));
   root.addEventListener("keydown", (event) => rootKey(event, state));
@@ -41,9 +40,17 @@ export function explorer(root, data, model) {
   return () => {
     stopTheme();
     for (const [, view] of Object.values(views)) view?.destroy?.();
-    for (const view of [twin, scores]) view.destroy();
     state.destroy();
   };
+}
+
+/** The clip in focus; nothing where neither its joints nor scores nor history are known. */
+function clipView(state) {
+  const { missing } = state.data.header;
+  if (missing?.clips && missing.scores && missing.history) return null;
+  const parts = [twinView(state), scoreBars(state)];
+  const el = h("div", { class: "frx-clip" }, ...parts.map((part) => part.el));
+  return { el, controls: [], destroy: () => parts.forEach((part) => part.destroy()) };
 }
 
 function panel(name, title, { el, controls }) {

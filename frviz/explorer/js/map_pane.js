@@ -25,7 +25,7 @@ export class MapPane {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
     this.name = state.data.header.names[side === "a" ? 0 : 1];
     this.box = canvasBox({
-      label: `Map of ${this.name}. Drag: choose clips; arrow keys: next clip; + and - zoom, 0 shows all.`,
+      label: `Map of ${this.name}. Drag: choose clips; arrow keys: next clip; Enter: choose it or not; + and - zoom, 0 shows all.`,
       class: "frx-map-canvas",
       draw: (ctx, width, height) => this.draw(ctx, width, height),
       keyboard: (event) => this.key(event),
@@ -176,6 +176,23 @@ export class MapPane {
     return this.tree.find(x * this.ratio, y * this.ratio, NEAR * this.ratio) ?? -1;
   }
 
+  /** The class whose star is under a point; -1 for none. */
+  starAt([x, y]) {
+    const { stars } = this.map;
+    if (!stars || !this.stars) return -1;
+    const [xs, ys] = this.place(stars[this.side]);
+    const at = stars.classes.findIndex((_, s) => Math.hypot(xs[s] / this.ratio - x, ys[s] / this.ratio - y) < NEAR);
+    return at < 0 ? -1 : stars.classes[at];
+  }
+
+  /** Puts the clip in focus among the chosen ones, or takes it out. */
+  toggleFocus() {
+    const { state } = this;
+    if (state.focus < 0) return;
+    const rest = [...state.selection].filter((i) => i !== state.focus);
+    state.setSelection(rest.length < state.selection.length ? rest : [...rest, state.focus]);
+  }
+
   /** The clips inside the lasso; with an anchor only those of its group, the ones that are bright. */
   inside() {
     const polygon = simplify(this.lasso).map((point) => point.map((v) => v * this.ratio));
@@ -215,6 +232,8 @@ export class MapPane {
   choose(drag, point) {
     const { state } = this;
     if (simplify(this.lasso).length < 4) {
+      const star = this.starAt(point);
+      if (star >= 0) return state.setAnchor(star);
       const clip = this.nearest(point);
       if (clip >= 0) state.setFocus(clip);
       return;
@@ -260,6 +279,7 @@ export class MapPane {
       "=": () => this.zoom(1.3),
       "-": () => this.zoom(1 / 1.3),
       0: () => this.zoom(0),
+      Enter: () => this.toggleFocus(),
     }[event.key];
     if (!act) return;
     act();

@@ -116,8 +116,16 @@ class Maps {
       pane.counts = inGroup ? (i) => inGroup.has(data.label[i]) : undefined;
       ({ legend } = pane.colouring);
     }
-    fill(this.legend, ...legend.map(({ colour, text }) => h("span", { class: "frx-key" }, h("i", { style: { background: colour } }), h("span", { text }))));
+    fill(this.legend, ...legend.map((key) => this.key(key)));
     this.redraw();
+  }
+
+  /** A colour of the legend; that of a class chooses its group. */
+  key({ colour, text, anchor }) {
+    const parts = [h("i", { style: { background: colour } }), h("span", { text })];
+    if (anchor === undefined) return h("span", { class: "frx-key" }, ...parts);
+    const choose = () => this.state.setAnchor(anchor);
+    return h("button", { type: "button", class: "frx-key", title: `The group of ${text}`, on: { click: choose } }, ...parts);
   }
 
   redraw() {

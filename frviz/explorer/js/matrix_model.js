@@ -80,7 +80,23 @@ export function shortP(p) {
   return p < 0.001 ? p.toExponential(0) : p.toPrecision(2);
 }
 
-/** A name that fits: the end goes, an ellipsis says so. */
+/** A name of at most so many characters: the end goes, an ellipsis says so. */
 export function shorten(name, characters) {
   return name.length <= characters ? name : `${name.slice(0, Math.max(1, characters - 1)).trimEnd()}\u2026`;
+}
+
+/**
+ * A name that fits into a room.
+ * @param {string} name
+ * @param {number} room pixels
+ * @param {(text: string) => number} widthOf a text, pixels
+ */
+export function fitted(name, room, widthOf) {
+  let characters = name.length;
+  let text = name;
+  while (characters > 1 && widthOf(text) > room) {
+    characters -= 1;
+    text = shorten(name, characters);
+  }
+  return text;
 }

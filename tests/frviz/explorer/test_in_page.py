@@ -97,6 +97,16 @@ def test_every_view_answers_and_nothing_is_fetched(page: Page, exported, tmp_pat
     page.mouse.up()
     assert set(chosen(page)) == set(a.sample_ids)
 
+    # colours by class: a key of the legend, and a star, choose the class's group
+    page.keyboard.press("Escape")
+    row.click()
+    page.get_by_label("colour").select_option("class")
+    keys = page.locator("button.frx-key")
+    assert keys.all_text_contents() == list(group)
+    keys.nth(1).click()
+    assert trait(page, "anchor") == group[1]
+    page.keyboard.press("Escape")
+
     # a cell of the matrix by keyboard: the first one on the diagonal is a class's right clips
     page.locator(".frx-matrix canvas").focus()
     page.keyboard.press("ArrowDown")

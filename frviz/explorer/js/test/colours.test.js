@@ -11,7 +11,7 @@ test("outcomes have a colour each", () => {
 
 test("with an anchor its group has the colours, the rest is grey", () => {
   const { colourOf, legend, palette } = colouring(smallData(), "class", 2, "a");
-  assert.deepEqual(legend.map((key) => key.text), ["wave", "read", "other classes"]);
+  assert.deepEqual(legend.map((key) => [key.text, key.anchor]), [["wave", 2], ["read", 1], ["other classes", undefined]]);
   assert.deepEqual([...colourOf], [7, 7, 7, 1, 1, 1, 0, 0]);
   assert.equal(palette.length, 8);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellWords, matrixCells, matrixLines, shorten, shortP } from "../matrix_model.js";
+import { cellWords, fitted, matrixCells, matrixLines, shorten, shortP } from "../matrix_model.js";
 import { smallData } from "./fixtures.js";
 
 test("all classes stand in the order of their clusters", () => {
@@ -42,6 +42,10 @@ test("a cell is told in words", () => {
 test("names are shortened at their end, p values as people write them", () => {
   assert.equal(shorten("drink water", 20), "drink water");
   assert.equal(shorten("drink water", 7), "drink\u2026");
+  const widthOf = (text) => 10 * text.length;
+  assert.equal(fitted("drink water", 110, widthOf), "drink water");
+  assert.equal(fitted("drink water", 109, widthOf), "drink wat\u2026");
+  assert.equal(fitted("drink water", 0, widthOf), "d\u2026");
   assert.equal(shortP(0.0312), "0.031");
   assert.equal(shortP(0.00004), "4e-5");
   assert.equal(shortP(NaN), "unknown");
