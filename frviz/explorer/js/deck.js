@@ -52,8 +52,6 @@ export class PlayerDeck {
       class: "frx-deck",
       role: "group",
       "aria-label": label,
-      // JupyterLab leaves the keys of such an element alone.
-      "data-lm-suppress-shortcuts": "true",
       on: { keydown: (event) => this.#key(event) },
     });
     this.stage = h("div", { class: "frx-stage", "data-players": this.players.length }, ...this.players.map((p) => p.el));

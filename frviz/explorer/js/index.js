@@ -7,7 +7,7 @@ import { deckOf } from "./player_view.js";
 
 /** @param {{model: any, el: HTMLElement}} host as anywidget calls it; returns what takes it down */
 function render({ model, el }) {
-  const root = h("div", { class: "frx-root", "data-lm-suppress-shortcuts": "true" }); // JupyterLab has keys of its own
+  const root = h("div", { class: "frx-root" });
   el.append(root);
   let destroy = () => {};
   const draw = () => {
@@ -22,11 +22,23 @@ function render({ model, el }) {
     }
   };
   model.on("change:payload", draw);
+  const stopGuard = guardKeys(root);
   draw();
   return () => {
+    stopGuard();
     model.off("change:payload", draw);
     destroy();
   };
+}
+
+/**
+ * Plain keys pressed in here are ours: JupyterLab's command mode has other uses for them. Those with
+ * Ctrl or Cmd stay with JupyterLab. It listens on the document, so this has to come before it.
+ */
+function guardKeys(root) {
+  const guard = (event) => root.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
+  window.addEventListener("keydown", guard, true);
+  return () => window.removeEventListener("keydown", guard, true);
 }
 
 export default { render };

@@ -100,7 +100,7 @@ def test_every_view_answers_and_nothing_is_fetched(page: Page, exported, tmp_pat
     # colours by class: a key of the legend, and a star, choose the class's group
     page.keyboard.press("Escape")
     row.click()
-    page.get_by_label("colour").select_option("class")
+    page.locator(".frx-panel-maps select").nth(1).select_option("class")
     keys = page.locator("button.frx-key")
     assert keys.all_text_contents() == list(group)
     keys.nth(1).click()
