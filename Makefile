@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(PY) -m frcore demo
+	$(PY) -m frcore demo --compared
 	@$(PY) -m frviz compare runs/demo/synthetic_tiny runs/demo/synthetic_tiny_frhead \
 	  --names "plain model" "FR Head" --verdict --report runs/demo/report.html
 

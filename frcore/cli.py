@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from frcore.commands import INTERRUPTED, make_app, show, table_of
 from frcore.errors import UserError, unknown_name
@@ -53,6 +54,10 @@ def prepare(
     import importlib
 
     if benchmark not in _PREPARE:
+        from frcore.data.catalog import NO_READER, no_reader
+
+        if benchmark in NO_READER:
+            raise UserError(no_reader(benchmark))
         raise unknown_name("benchmark to prepare", benchmark, _PREPARE)
     if repair not in (None, "interpolate", "drop"):
         raise unknown_name("value of --repair", repair, ("interpolate", "drop"))
@@ -99,6 +104,7 @@ def check(
 def list_stores() -> None:
     """List benchmarks: present or not, clips, where."""
     from frcore.data import data_root, list_benchmarks
+    from frcore.data.catalog import NO_READER
 
     root = data_root()
     stores = {path.parent.name for path in root.glob("*/store.json")}
@@ -107,6 +113,7 @@ def list_stores() -> None:
         (name, *_state(root / name, name), str(root / name))
         for name in [*known, *sorted(stores - set(known))]
     ]
+    rows += [(name, "no reader yet", "", "") for name in NO_READER if name not in stores]
     show(table_of(rows, "benchmark", "state", "clips", "path"))
 
 
@@ -132,7 +139,27 @@ def recipes() -> None:
     show(table_of(list(list_recipes().items()), "recipe", "what it trains"))
 
 
-@app.command()
+class Train(TyperCommand):
+    """Shows values of the configuration that are given as options (`--epochs 3`) as `--set`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {name for option in self.params for name in option.opts}
+        for place, text in enumerate(args):
+            name, equals, value = text.partition("=")
+            if not name.startswith("--") or name in known:
+                continue
+            following = args[place + 1] if place + 1 < len(args) else "--"
+            from frcore.config import RunConfig
+            from frcore.config_errors import keys_called
+
+            if keys := keys_called(name[2:].replace("-", "_"), RunConfig):
+                value = value if equals else "VALUE" if following[:2] == "--" else following
+                hints = " or ".join(f"--set {key}={value}" for key in keys)
+                raise UserError(f"No option {name}; it is a value of the configuration: {hints}")
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=Train)
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")],
     changes: Annotated[
@@ -236,6 +263,9 @@ def _accuracy(predictions: "Predictions") -> str:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the two runs live.")] = Path("runs/demo"),
+    compared: Annotated[
+        bool, typer.Option("--compared", hidden=True, help="What follows compares them.")
+    ] = False,
 ) -> None:
     """Train a small model with and without FR Head on the embedded data and compare them."""
     from frcore import demo as steps
@@ -248,4 +278,4 @@ def demo(
         runs.append(run)
     columns = ("on the test clips", "without", "with FR Head", "difference")
     show(table_of(steps.compare(*runs), *columns))
-    typer.echo(steps.next_steps(runs))
+    typer.echo(steps.next_steps(runs, compare=not compared))

@@ -66,6 +66,12 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     return lines
 
 
+def keys_called(word: str, root: type[BaseModel]) -> list[str]:
+    """The keys that end in a word, "lr" -> ["optim.lr"], or that others call so."""
+    keys = [key for key in _all_keys(root) if key.rpartition(".")[2] == word]
+    return keys or [key for name, key in _SYNONYMS.items() if name == word]
+
+
 def _near_key(root: type[BaseModel], section: list[str], word: str) -> str:
     """ " Did you mean 'x'?": the nearest key, of this section where several are as near."""
     names = {key.rpartition(".")[2]: key for key in _all_keys(root)} | _SYNONYMS

@@ -79,8 +79,8 @@ def compare_predictions(
     ]
 
 
-def next_steps(runs: list[Run]) -> str:
-    """What to do after the demo."""
+def next_steps(runs: list[Run], *, compare: bool = True) -> str:
+    """What to do after the demo; without `compare`, which `make demo` does itself."""
     activate = Path(sys.prefix) / ("Scripts/activate" if os.name == "nt" else "bin/activate")
     asleep = activate.is_file() and not os.environ.get("VIRTUAL_ENV")  # as `make demo` uses it
     shown = os.path.relpath(activate) if activate.is_relative_to(Path.cwd()) else str(activate)
@@ -88,9 +88,13 @@ def next_steps(runs: list[Run]) -> str:
         f"The runs: {', '.join(str(run.path) for run in runs)}\n"
         "Next:\n"
         + (f"  source {shown}     once a terminal, for what follows\n" if asleep else "")
-        + f"  frviz compare {runs[0].path} {runs[-1].path} --report report.html\n"
-        "                                what the head changed, with tests and figures\n"
-        "  make lab                      the notebooks, starting with 02_train_fr_head\n"
+        + (
+            f"  frviz compare {runs[0].path} {runs[-1].path} --report report.html\n"
+            "                                what the head changed, with tests and figures\n"
+            if compare
+            else ""
+        )
+        + "  make lab                      the notebooks, starting with 02_train_fr_head\n"
         "  frcore recipes                all recipes, also the full models and NW-UCLA\n"
         "  frcore train synthetic_tiny_frhead --seed 1 --out runs/seed1    another seed"
     )

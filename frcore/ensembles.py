@@ -86,7 +86,10 @@ def align(first: Member, member: Member, who: str) -> Member:
     differ = np.flatnonzero(aligned.labels != first.labels)
     if len(differ):
         names = first_ten(first.sample_ids[row] for row in differ)
-        raise UserError(f"{who} has other labels than the first for {names}.")
+        raise UserError(
+            f"{who} has other labels than the first for {len(differ)} of {len(first.labels)} "
+            f"clips: {names}."
+        )
     return aligned
 
 

@@ -95,7 +95,8 @@ class StepGuard:
             if ok:
                 continue
             names = list(dict.fromkeys(self.name_clips(index)))  # each once, whatever the repeats
-            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
+            shown = ", ".join(names[:_SHOWN]) + more
             log.warning(
                 "%s: loss or gradients not finite; step skipped. Clips: %s", position, shown
             )

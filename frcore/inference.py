@@ -269,6 +269,7 @@ def _metadata(
         "epoch": checkpoint.metadata["epoch"],
         "select": checkpoint.metadata["select"],
         "duplicates": config.data.duplicates,
+        "config": config.model_copy(update={"seed": 0}).hash,  # the same for seeds of one model
         "run": checkpoint.path.parent.name,
         "seed": config.seed,
     }

@@ -99,8 +99,8 @@ class Predictions:
             given = self._classes("predicted", self.predicted)
             if (given != best).any():
                 raise UserError(
-                    f"predicted: differs from the argmax of logits for "
-                    f"{self._named(given != best, given)}. Pass logits alone."
+                    f"predicted: differs from the argmax of logits for {(given != best).sum()} of "
+                    f"{len(self)} clips: {self._named(given != best, given)}. Pass logits alone."
                 )
         return best
 
@@ -164,7 +164,10 @@ class Predictions:
         if top == 1:
             return self.correct
         if self.logits is None:
-            raise UserError("top-k accuracy needs logits; these are hard predictions. Use top=1.")
+            raise UserError(
+                f"Top-{top} accuracy needs logits; these are hard predictions, of which only "
+                "top-1 is known."
+            )
         own = np.take_along_axis(self.logits, self.labels[:, None], axis=1)  # (N, 1)
         ahead = np.arange(self.num_classes) < self.labels[:, None]
         return ((self.logits > own) | ((self.logits == own) & ahead)).sum(axis=1) < top
@@ -223,7 +226,10 @@ class Predictions:
             place = {sample: row for row, sample in enumerate(self.sample_ids)}
             unknown = [c for c in chosen.tolist() if c not in place]
             if unknown:
-                raise UserError(f"select: no such sample ids: {first_ten(unknown)}.")
+                raise UserError(
+                    f"select: {len(unknown)} of {len(chosen)} sample ids are not here: "
+                    f"{first_ten(unknown)}."
+                )
             rows = np.array([place[c] for c in chosen.tolist()], dtype=np.int64)
         return replace(
             self,
@@ -300,7 +306,10 @@ def _check_ids(sample_ids: Iterable[str]) -> tuple[str, ...]:
     ids = list(sample_ids)
     wrong = [i for i in ids if not isinstance(i, str) or not i]
     if wrong:
-        raise UserError(f"sample_ids: expected non-empty strings, got {first_ten(wrong)}.")
+        raise UserError(
+            f"sample_ids: expected non-empty strings; {len(wrong)} of {len(ids)} are not: "
+            f"{first_ten(wrong)}."
+        )
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise UserError(f"sample_ids: {len(repeated)} occur more than once: {first_ten(repeated)}.")

@@ -150,7 +150,10 @@ def _scores_of_table(table: pd.DataFrame, path: Path, wanted: str | None) -> np.
         if len(numbered) > 1:
             missing = [k for k in range(len(numbered)) if k not in numbered]
             if missing:
-                raise UserError(f"{path}: score columns of classes {first_ten(missing)} missing.")
+                raise UserError(
+                    f"{path}: {len(missing)} of the score columns are missing, of classes "
+                    f"{first_ten(missing)}."
+                )
             places = [numbered[k] for k in range(len(numbered))]
             return _floats_of(table.iloc[:, places], path)
     return _whole_of(table, _choose(list(table.columns), wanted, path), path)

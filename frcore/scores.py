@@ -4,6 +4,7 @@ Pickles of the CTR-GCN and 2s-AGCN families and of pyskl, `.npz`, `.npy` and CSV
 is executed; whatever does not fit is an error that lists the first ten clips.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from frcore.data.catalog import get_benchmark
+from frcore.data.catalog import NO_READER, existing_store, get_benchmark
+from frcore.data.store import Store
 from frcore.ensembles import first_ten
 from frcore.errors import UserError, unknown_name
 from frcore.predictions import Predictions
@@ -24,6 +26,8 @@ from frcore.score_files import (
     read_file,
     scores_in,
 )
+
+log = logging.getLogger(__name__)
 
 MAX_CLASSES = 10_000  # that are believed without their names
 
@@ -53,12 +57,16 @@ def read_scores(
     Where both sides have ids they are joined by id, otherwise by the order of the label file.
     Without any ids the clips are named `test/000000`, ...
 
+    Which clips are copies of training clips (`Predictions.copies`) is known where the benchmark's
+    store is in the data root and holds them under these ids; else a warning says why it is not.
+
     Args:
         path: the score file.
         labels: where the true classes are, or the classes 0..K-1 themselves, in order or by id.
         scores: which array or column to take, where the file has several.
         kind: "probabilities" for scores after softmax: they become log-probabilities.
-        benchmark: its class names are used ("nw_ucla", ...).
+        benchmark: its class names are used ("nw_ucla", "ntu60", ...), and its store, where it is
+            there.
         class_names: K names; without these and a benchmark those of a CSV that frcore wrote, else
             "class 0", "class 1", ...
         metadata: kept with the predictions, such as `{"model": "ctrgcn+fr"}`.
@@ -84,14 +92,75 @@ def read_scores(
     names = _class_names(values, true, benchmark, class_names)
     # with its folder, and the array: published files are often called alike
     source = f"{Path(path.parent.name) / path.name}" + (f":{scores}" if scores else "")
-    record = {"source": source, "split": "test", **dict(metadata or {})}
+    record, copies = {"source": source, "split": "test", **dict(metadata or {})}, None
     if benchmark is not None:
-        record["benchmark"] = benchmark
+        where, copies = _in_store(ids, true, benchmark, dict(metadata or {}), source)
+        record = {**record, "benchmark": benchmark, **where}
+    more = {"metadata": record, "copies": copies}
     if values.ndim == 1:
-        return Predictions.from_labels(ids, true, values, names, metadata=record)
+        return Predictions.from_labels(ids, true, values, names, **more)
     if kind == "probabilities":
         values = _log_probabilities(values, path)
-    return Predictions(ids, true, class_names=names, logits=values, metadata=record)
+    return Predictions(ids, true, class_names=names, logits=values, **more)
+
+
+def _in_store(
+    ids: Sequence[str], true: np.ndarray, benchmark: str, said: Mapping[str, Any], source: str
+) -> tuple[dict[str, str], np.ndarray | None]:
+    """Where the clips are in the benchmark's store, as metadata, and which are copies (N,) bool.
+
+    ({}, None) where that cannot be told, which is logged.
+    """
+    try:
+        store = existing_store(benchmark)
+        protocol, split = _split_of(ids, true, store, said)
+    except UserError as error:
+        log.log(
+            logging.INFO if benchmark in NO_READER else logging.WARNING,
+            "%s: which clips are copies of training clips is not known, all count as unseen. %s",
+            source,
+            " ".join(str(error).split()),
+        )
+        return {}, None
+    copied: set[str] = set()
+    if split != "train":  # a training clip is no copy of itself
+        copied |= set(store.samples["sample_id"][store.copies(split, protocol=protocol)])
+    where = {
+        "benchmark": store.benchmark.name,
+        "split": split,
+        "protocol": protocol,
+        "fingerprint": store.fingerprint,
+    }
+    return where, np.array([name in copied for name in ids], dtype=bool)
+
+
+def _split_of(
+    ids: Sequence[str], true: np.ndarray, store: Store, said: Mapping[str, Any]
+) -> tuple[str, str]:
+    """The protocol and split that the clips belong to; those that are `said`, where they are.
+
+    Raises:
+        UserError: the store does not hold them, or not as one split.
+    """
+    samples = store.samples.set_index("sample_id")
+    foreign = [name for name in ids if name not in samples.index]
+    if foreign:
+        raise UserError(
+            f"{store.path} does not hold {len(foreign)} of the {len(ids)} clips: "
+            f"{first_ten(foreign)}."
+        )
+    rows = samples.loc[list(ids)]
+    if differ := int((rows["label"].to_numpy() != true).sum()):
+        raise UserError(f"{differ} of the {len(ids)} clips have other labels in {store.path}.")
+    protocols = [said["protocol"]] if "protocol" in said else store.benchmark.protocols
+    splits = [said["split"]] if "split" in said else ("test", "val", "train")
+    for protocol in map(store.protocol, protocols):
+        for split in splits:
+            if (rows[f"split_{protocol}"] == split).all():
+                return protocol, split
+    raise UserError(
+        f"The clips do not lie within one split ({', '.join(map(str, splits))}) of {store.path}."
+    )
 
 
 def _labels_from(labels: Any) -> Part | None:

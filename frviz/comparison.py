@@ -13,7 +13,7 @@ import pandas as pd
 from frcore.display import plain
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, judges_of, members_of
+from frviz.sources import Source, judges_of, marked_name, members_of
 from frviz.tables import comparison as tables
 from frviz.tables.clusters import class_clusters
 from frviz.tables.groups import folds
@@ -68,7 +68,7 @@ def compare(
         judges, how = judges_of([a, b], [paired.a, paired.b], "both models")
     else:
         who = "A alone" if reference is a else "the reference"
-        judges, how = judges_of([reference], None, who)
+        judges, how = judges_of([reference], [paired.a] if reference is a else None, who)
     if set(judges[0][0].sample_ids) & set(paired.a[0].sample_ids):
         how += ", cross-fitted: chosen on one half of the test clips, measured on the other"
     folds(paired.a[0], judges, seed)  # says now what does not fit
@@ -82,7 +82,7 @@ class Comparison:
 
     Attributes:
         paired: both models, clip by clip.
-        names: of A and B.
+        names: of A and B; they say where an epoch was selected on test.
         judges: models (each with its runs) whose confusions make groups and levels.
         reference_note: who these are, in words.
         seed: of intervals and halves.
@@ -317,6 +317,15 @@ def _tidy(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
+    """What A and B are called, in every title and legend; marked where selected on test."""
+    a, b = (
+        marked_name(name, *runs)
+        for name, runs in zip(_plain_names(paired, names), (paired.a, paired.b), strict=True)
+    )
+    return a, b
+
+
+def _plain_names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
     if names is not None:
         if not isinstance(names, list | tuple) or len(names) != 2 or not all(map(str, names)):
             raise UserError(f"names: expected two, such as ('baseline', 'FR Head'), got {names!r}.")

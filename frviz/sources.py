@@ -1,11 +1,12 @@
 """What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
 
 import contextlib
+import logging
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,11 @@ from frcore.scores import read_scores
 Source = Predictions | Run | str | Path
 Split = Literal["train", "val", "test"]
 
+log = logging.getLogger(__name__)
+
+BEST_ON_TEST = "best epoch on test"  # what everything made from such a checkpoint says
 _SCORE_FILES = (".csv", ".npy", ".pkl", ".pickle")
+Table = TypeVar("Table", pd.DataFrame, pd.Series)
 
 
 def predictions_of(
@@ -69,6 +74,73 @@ def _check_seeds(members: list[Predictions]) -> None:
         raise UserError("The same checkpoint occurs twice in a list of runs (seeds).")
 
 
+def _warn_of_differences(members: list[Predictions]) -> None:
+    """Says what more than the seed differs between runs of a list, or that the seed does not."""
+    keys = {
+        "epoch": "epoch",
+        "select": "select",
+        "duplicates": "duplicates",
+        "config": "configuration beside the seed",
+    }
+    if any(run.metadata.get("select", "last") != "last" for run in members):
+        del keys["epoch"]  # the best one is another one in each run
+    found = []
+    for key, word in keys.items():
+        runs = _by_value(members, key)
+        if len(runs) > 1:
+            shown = ("" if key == "config" else f": {value}" for value in runs)  # "": a hash
+            each = [
+                ", ".join(names) + value for names, value in zip(runs.values(), shown, strict=True)
+            ]
+            found.append(f"they differ in their {word} ({'; '.join(each)})")
+    for seed, names in _by_value(members, "seed").items():
+        if len(names) > 1:
+            found.append(f"{', '.join(names)} have the same seed {seed}")
+    if found:
+        log.warning(
+            "A list is for runs of one model that differ in their seed alone; but %s.",
+            "; ".join(found),
+        )
+
+
+def _by_value(members: list[Predictions], key: str) -> dict[str, list[str]]:
+    """The runs, by name, that have each value of a key; those without the key are left out."""
+    found: dict[str, list[str]] = {}
+    for number, run in enumerate(members, start=1):
+        if key in run.metadata:
+            name = run.metadata.get("run")
+            called = f"run {number}" + (f" ({name})" if name else "")
+            found.setdefault(str(run.metadata[key]), []).append(called)
+    return found
+
+
+def best_on_test(*runs: Predictions) -> bool:
+    """Whether the epoch of any of these runs was chosen by its accuracy on the test clips."""
+    return any(run.metadata.get("select") == "test_best" for run in runs)
+
+
+def marked_name(name: str, *runs: Predictions) -> str:
+    """A model's name, with `BEST_ON_TEST` where that is so of one of its runs."""
+    if not best_on_test(*runs) or BEST_ON_TEST in name:
+        return name
+    return f"{name} ({BEST_ON_TEST})"
+
+
+def marked(table: Table, *models: Predictions, who: Sequence[str] = ("A", "B")) -> Table:
+    """The table, with the note `BEST_ON_TEST` in its `attrs` where that is so of a model.
+
+    Args:
+        table: what was made.
+        models: what it was made from.
+        who: these in words, where there are several of which not all are so.
+    """
+    chosen = [best_on_test(model) for model in models]
+    if any(chosen):
+        names = [name for name, so in zip(who, chosen, strict=False) if so]
+        table.attrs["note"] = BEST_ON_TEST if all(chosen) else f"{names[0]}: {BEST_ON_TEST}"
+    return table
+
+
 def open_run(source: Run | str | Path) -> Run:
     """A run, or that of its directory or of one of its checkpoints.
 
@@ -108,13 +180,26 @@ def _from_npz(path: Path) -> Predictions:
     return Predictions.load(path) if ours else read_scores(path)
 
 
-def members_of(source: Source | Sequence[Source], *, split: Split = "test") -> list[Predictions]:
-    """The predictions of one model, or of several runs of it (seeds), over the same clips."""
+def members_of(
+    source: Source | Sequence[Source], *, split: Split = "test", warn: bool = True
+) -> list[Predictions]:
+    """The predictions of one model, or of several runs of it (seeds), over the same clips.
+
+    Args:
+        source: as in `predictions_of`, or a list of them.
+        split: of trained models.
+        warn: say what more than the seed differs between the runs.
+
+    Raises:
+        UserError: not runs of one model, or not over the same clips.
+    """
     sources = list(source) if isinstance(source, list | tuple) else [source]
     if not sources:
         raise UserError("An empty list of runs: give one or more.")
     members = [predictions_of(one, split=split) for one in sources]
     _check_seeds(members)
+    if warn:
+        _warn_of_differences(members)
     return [
         align(members[0], member, f"run {number} of the list")
         for number, member in enumerate(members, start=1)
@@ -144,7 +229,9 @@ def judges_of(
     listed = [list(one) if isinstance(one, list | tuple) else [one] for one in sources]
     if all(is_trained(run) for runs in listed for run in runs):
         with contextlib.suppress(NoSuchSplit):
-            judges = tuple(tuple(members_of(runs, split="val")) for runs in listed)
+            judges = tuple(
+                tuple(members_of(runs, split="val", warn=known is None)) for runs in listed
+            )
             return judges, f"by validation clips of {who}"
     judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
     return judges, f"by {who}"

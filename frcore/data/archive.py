@@ -1,5 +1,6 @@
 """Reads a zip or a folder of many small files in memory, within limits; nothing is extracted."""
 
+import hashlib
 import stat
 import zipfile
 import zlib
@@ -84,6 +85,20 @@ def open_source(path: Path, suffix: str, limits: Limits = Limits()) -> Iterator[
         source = Source(path, members, limits)
         source._zip = archive
         yield source
+
+
+def content_digest(source: Source) -> str:
+    """sha256 over lines `<file name> <sha256 of its bytes>`, sorted by name: of the files' content,
+    however they are packed.
+
+    Raises:
+        UserError: naming a file that cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(source, key=lambda path: (PurePosixPath(path).name, path)):
+        member = hashlib.sha256(source.read(path)).hexdigest()
+        digest.update(f"{PurePosixPath(path).name} {member}\n".encode())
+    return digest.hexdigest()
 
 
 def check_members(archive: zipfile.ZipFile, path: Path, limits: Limits) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from frcore.data.ntu_names import NTU60_ACTIONS, NTU120_ACTIONS
 from frcore.errors import UserError, unknown_name
-from frcore.skeleton import UCLA20, Skeleton, get_skeleton
+from frcore.skeleton import NTU25, UCLA20, Skeleton, get_skeleton
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -154,6 +155,12 @@ def ensemble_weights(
     by_protocol = _PUBLISHED_WEIGHTS[benchmark]
     if protocol is None and len(set(by_protocol.values())) == 1:
         protocol = next(iter(by_protocol))
+    if protocol is None:
+        raise UserError(
+            f"The published weights of {benchmark} depend on the protocol: give one of "
+            f"{', '.join(by_protocol)}, such as "
+            f"frcore.ensemble_weights({benchmark!r}, {next(iter(by_protocol))!r})."
+        )
     if protocol not in by_protocol:
         raise unknown_name(f"protocol of {benchmark}", protocol, by_protocol)
     weights = dict(zip(STREAMS, by_protocol[protocol], strict=True))
@@ -185,4 +192,24 @@ NW_UCLA = Benchmark(
     protocols=("xview",),
     ensemble_weights=_PUBLISHED_WEIGHTS["nw_ucla"],
     source="Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014), Kinect v1 skeletons",
+)
+
+_OF_NTU = {"skeleton": NTU25, "num_persons": 2, "num_frames": 64}
+
+NTU60 = Benchmark(
+    name="ntu60",
+    class_names=NTU60_ACTIONS,
+    protocols=("xsub", "xview"),
+    ensemble_weights=_PUBLISHED_WEIGHTS["ntu60"],
+    source="NTU RGB+D (Shahroudy et al., CVPR 2016), Kinect v2 skeletons",
+    **_OF_NTU,
+)
+
+NTU120 = Benchmark(
+    name="ntu120",
+    class_names=NTU120_ACTIONS,
+    protocols=("xsub", "xset"),
+    ensemble_weights=_PUBLISHED_WEIGHTS["ntu120"],
+    source="NTU RGB+D 120 (Liu et al., TPAMI 2019), Kinect v2 skeletons",
+    **_OF_NTU,
 )

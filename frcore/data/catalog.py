@@ -3,9 +3,10 @@
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from frcore.data.benchmarks import NW_UCLA, Benchmark, check_name
+from frcore.data.benchmarks import NTU60, NTU120, NW_UCLA, Benchmark, check_name
 from frcore.data.store import Store, StoreNotFound, data_root, has_store, read_store
 from frcore.data.synthetic import GENERATOR_VERSION, SYNTHETIC, prepare
 from frcore.errors import unknown_name
@@ -13,21 +14,24 @@ from frcore.process import LockedError
 
 log = logging.getLogger(__name__)
 
-_RECORDS = {record.name: record for record in (SYNTHETIC, NW_UCLA)}
+_RECORDS = {record.name: record for record in (SYNTHETIC, NW_UCLA, NTU60, NTU120)}
+NO_READER = (NTU60.name, NTU120.name)  # their record is here, what makes a store of them is not
 
 
 def list_benchmarks() -> list[str]:
     """Names of the benchmarks this version can make; a user's own are folders in the data root."""
-    return list(_RECORDS)
+    return [name for name in _RECORDS if name not in NO_READER]
 
 
 def get_benchmark(name: str) -> Benchmark:
     """The record of a benchmark: a built-in one, or that of your own data in the data root.
 
+    Of "ntu60" and "ntu120" this version has the record only, for predictions made elsewhere.
+
     Raises:
         UserError: for another name, with the nearest one.
     """
-    return _RECORDS[name] if name in _RECORDS else open_store(name).benchmark
+    return _RECORDS[name] if name in _RECORDS else _open(name, data_root(), _RECORDS).benchmark
 
 
 def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> Store:
@@ -40,13 +44,25 @@ def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> S
         StoreError: if its files are damaged or do not agree.
     """
     base = Path(root) if root is not None else data_root()
+    return _open(name_or_path, base, list_benchmarks())
+
+
+def existing_store(name: str) -> Store:
+    """As `open_store`, but makes nothing."""
+    return _open(name, data_root(), list_benchmarks(), make=False)
+
+
+def _open(
+    name_or_path: str | Path, base: Path, known: Iterable[str], *, make: bool = True
+) -> Store:
+    """The store; `known` names are offered where there is none of that name."""
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or "/" in name or os.sep in name:
         return read_store(Path(name_or_path))
     path = base / check_name("store name", name)
     if not has_store(path):
-        if name != SYNTHETIC.name:
-            raise _not_found(name, base)
+        if name != SYNTHETIC.name or not make:
+            raise _not_found(name, base, known)
         return _make_synthetic(path)
     store = read_store(path)
     if name == SYNTHETIC.name and _version(store) != _version_now():
@@ -57,6 +73,15 @@ def open_store(name_or_path: str | Path, *, root: str | Path | None = None) -> S
             _version_now(),
         )
     return store
+
+
+def no_reader(name: str) -> str:
+    """What to say of a benchmark in `NO_READER`."""
+    return (
+        f"The reader of the files of '{name}' is not in this version. It knows its skeleton and "
+        f"class names, for predictions made elsewhere: read_scores(..., benchmark='{name}'). Clips "
+        "that you have as arrays become a store, under another name, by frcore.data.from_arrays."
+    )
 
 
 def _version(store: Store) -> str:
@@ -78,13 +103,19 @@ def _make_synthetic(path: Path) -> Store:
                 return read_store(path)
 
 
-def _not_found(name: str, base: Path) -> StoreNotFound:
+def _not_found(name: str, base: Path, known: Iterable[str]) -> StoreNotFound:
     if name == NW_UCLA.name:
         return StoreNotFound(
             f"No store '{name}' in {base}. Make it from the download with\n"
             f"  frcore data prepare {name} --source all_sqe.zip\n"
             f"or download it with\n  frcore data fetch {name}"
         )
+    if name == SYNTHETIC.name:
+        return StoreNotFound(
+            f"No store '{name}' in {base}. Make it with frcore data prepare {name}"
+        )
+    if name in NO_READER:
+        return StoreNotFound(f"No store '{name}' in {base}. {no_reader(name)}")
     here = [p.name for p in sorted(base.glob("[!.]*")) if has_store(p)] if base.is_dir() else []
-    text = str(unknown_name("benchmark", name, sorted({*_RECORDS, *here})))
+    text = str(unknown_name("benchmark", name, sorted({*known, *here})))
     return StoreNotFound(f"{text} (Looked in {base}; your own data: frcore.data.from_arrays.)")

@@ -29,6 +29,7 @@ class StoreReport:
         damaged: ids whose stored values no longer have the recorded content hash.
         copies: (test id, train id) with the same content; one training clip a test clip.
         val_copies: (val id, train id) likewise.
+        notices: what was remarkable when the store was made, such as an incomplete set.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StoreReport:
     damaged: list[str]
     copies: list[tuple[str, str]]
     val_copies: list[tuple[str, str]]
+    notices: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-ready values."""
@@ -68,6 +70,7 @@ class StoreReport:
             f"{self.name}: {self.clips:,} clips, {self.frames:,} frames "
             f"({shortest}..{longest} a clip, median {median:g}), {len(self.classes)} classes",
             f"  protocol {self.protocol}: {splits}",
+            *(f"  NOTICE: {_plain(text, 500)}" for text in self.notices),
             _line("NaN or Inf", [f"{i} (frames {_some(f)})" for i, f in self.nonfinite.items()]),
             _line("empty (all zero)", self.empty),
             _line("single frame", self.single_frame),
@@ -133,6 +136,7 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
         damaged=damaged,
         copies=copies,
         val_copies=_copies(store.samples, part, "val"),
+        notices=list(store.notices),
     )
 
 
@@ -180,6 +184,6 @@ def _some(frames: list[int]) -> str:
     return ", ".join(map(str, frames[:SHOWN])) + (", ..." if len(frames) > SHOWN else "")
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = 120) -> str:
     """Text that a terminal shows as it is: names come from files."""
-    return "".join(c if c.isprintable() else "?" for c in text[:120])
+    return "".join(c if c.isprintable() else "?" for c in text[:most])

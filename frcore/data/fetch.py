@@ -1,6 +1,5 @@
 """Downloads a benchmark that may be downloaded freely, verifies its content and makes its store."""
 
-import hashlib
 import logging
 import secrets
 import shutil
@@ -10,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from tqdm.auto import tqdm
 
 from frcore.data import ucla
-from frcore.data.archive import MB, Source, open_source
-from frcore.data.catalog import list_benchmarks, open_store
+from frcore.data.archive import MB, content_digest, open_source
+from frcore.data.catalog import NO_READER, list_benchmarks, no_reader, open_store
 from frcore.data.store import Store, data_root
 from frcore.errors import UserError, unknown_name
 
@@ -49,7 +48,7 @@ DOWNLOADS = {
         benchmark="nw_ucla",
         url="https://www.dropbox.com/s/10pcm4pksjy6mkq/all_sqe.zip?dl=1",
         members=ucla.NUM_CLIPS,
-        digest="33678f2af698a4dbbadd069126b15b6701faa55ece507dab688dc1588c6dee42",
+        digest=ucla.DIGEST,
     ),
 }
 _PREPARE = {"nw_ucla": ucla.prepare}
@@ -76,6 +75,8 @@ def fetch_benchmark(
         FetchError: naming the file, what was expected and what came.
     """
     if name not in DOWNLOADS:
+        if name in NO_READER:
+            raise UserError(no_reader(name))
         if name in list_benchmarks():
             raise UserError(f"'{name}' needs no download: it is made on first use.")
         raise unknown_name("download", name, DOWNLOADS)
@@ -95,15 +96,6 @@ def fetch_benchmark(
         raise FetchError(f"Cannot write to {base}: {error.strerror}.") from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
-
-
-def content_digest(source: Source) -> str:
-    """sha256 over lines `<file name> <sha256 of its bytes>`, sorted by path in the archive."""
-    digest = hashlib.sha256()
-    for path in source:
-        member = hashlib.sha256(source.read(path)).hexdigest()
-        digest.update(f"{PurePosixPath(path).name} {member}\n".encode())
-    return digest.hexdigest()
 
 
 class _Progress:
@@ -158,6 +150,7 @@ def _verify(archive: Path, url: str, expected: Download) -> None:
             count, digest = len(source), content_digest(source)
     except UserError as error:
         reason = str(error).replace(str(archive), "the archive")
+        reason = reason.rstrip(".")  # whose sentence goes on
         raise _failed(url, f"gave something else or only a part: {reason}", expected) from error
     if (count, digest) != (expected.members, expected.digest):
         raise _failed(url, f"gave {count} files with content sha256 {digest}", expected)

@@ -36,6 +36,7 @@ def read_files(path: Path) -> tuple[Benchmark, pd.DataFrame, np.ndarray, dict[st
             record["files"][CLIPS]["bytes"],
         )
         record["fingerprint"] = str(record["fingerprint"])
+        record["notices"] = [str(text) for text in _list(record.get("notices", []))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path / RECORD, f"{type(error).__name__}: {error}") from error
     samples = _read_samples(path / SAMPLES, benchmark, columns, expected_hash)
@@ -98,6 +99,12 @@ def _check_layout(
     for protocol in benchmark.protocols:
         if not samples[f"split_{protocol}"].isin(SPLITS).all():
             raise _damaged(path / SAMPLES, f"unknown values in split_{protocol}")
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, not {type(value).__name__}")
+    return value
 
 
 def _column_type(kind: object) -> str:

@@ -58,6 +58,7 @@ class Store:
         frames: (total,) float32, memory-mapped, read-only.
         fingerprint: 64 hex digits over ids, labels, contents and splits, and the skeleton.
         record: `store.json` as it stands (preset, counts, ...).
+        notices: what was remarkable when it was made, such as an incomplete set.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Store:
         self.path, self.benchmark, self.samples, self.frames = path, benchmark, samples, frames
         self.record = record
         self.fingerprint: str = record["fingerprint"]
+        self.notices: tuple[str, ...] = tuple(record.get("notices", ()))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -210,6 +212,7 @@ def write_store(
     preset: str = "",
     allow_nonfinite: bool = False,
     repair: Repair | None = None,
+    notices: Sequence[str] = (),
 ) -> Store:
     """Writes clips as a store and opens it. Clips stream: memory holds the table only.
 
@@ -225,12 +228,13 @@ def write_store(
         repair: what to do with NaN and Inf. "interpolate": fill in from the same joint's
             neighbouring frames, and leave out clips in which a joint has no value at all; "drop":
             leave such clips out. Both are counted in `store.json` and logged.
+        notices: kept in `store.json`, for `check_store` to repeat.
 
     Raises:
         UserError: listing the first ten problems of all clips (shape, NaN, label, id, split).
     """
     options = {"preset": preset, "allow_nonfinite": allow_nonfinite, "repair": repair}
-    write_files(Path(path), benchmark, clips, **options)
+    write_files(Path(path), benchmark, clips, notices=notices, **options)
     return read_store(path)
 
 

@@ -3,13 +3,14 @@
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from frcore.data.archive import Source, open_source
+from frcore.data.archive import Source, content_digest, open_source
 from frcore.data.benchmarks import NW_UCLA
 from frcore.data.clips import ClipRecord, Problems, Repair
 from frcore.data.store import Store, data_root, write_store
@@ -17,7 +18,9 @@ from frcore.errors import UserError
 
 log = logging.getLogger(__name__)
 
-NUM_CLIPS = 1484  # the whole set
+PUBLISHED = {"train": 1020, "test": 464}  # clips of the whole set
+NUM_CLIPS = sum(PUBLISHED.values())
+DIGEST = "33678f2af698a4dbbadd069126b15b6701faa55ece507dab688dc1588c6dee42"  # `content_digest`
 _ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)  # label = position; a07 and a10 do not exist
 _SPLIT_OF_VIEW = {1: "train", 2: "train", 3: "test"}  # cross-view, as every paper uses it
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)", re.ASCII)
@@ -29,7 +32,9 @@ def prepare(
     """Makes the store "nw_ucla" from `all_sqe.zip` or a folder of its JSON files.
 
     Clips are kept as they are: (T, 1, 20, 3) float32, metres, camera frame. Labels, subject, view
-    and split (train: views 1 and 2; test: view 3) follow from the names `aAA_sSS_eEE_vVV`.
+    and split (train: views 1 and 2; test: view 3) follow from the names `aAA_sSS_eEE_vVV`. Files
+    that are not the published ones, all and unchanged, are accepted with a warning, which the store
+    keeps (`Store.notices`).
 
     Args:
         source: zip (read in memory, never extracted) or folder.
@@ -44,10 +49,34 @@ def prepare(
     with open_source(source, ".json") as files:
         if len(files) == 0:
             raise UserError(f"{source} holds no .json files named like a01_s01_e00_v01.json.")
-        if len(files) != NUM_CLIPS:
-            log.warning("%s holds %d clips; the whole set has %d.", source, len(files), NUM_CLIPS)
+        notices = _differences(files)
         clips = tqdm(_read_all(files), total=len(files), desc="nw_ucla", unit="clip")
-        return write_store(base / NW_UCLA.name, NW_UCLA, clips, repair=repair)
+        store = write_store(base / NW_UCLA.name, NW_UCLA, clips, repair=repair, notices=notices)
+    for notice in notices:  # last, where a progress bar does not hide it
+        log.warning("%s: %s", source, notice)
+    return store
+
+
+def _differences(files: Source) -> list[str]:
+    """In what the files differ from the published set; [] where they are that set."""
+    if len(files) != NUM_CLIPS:
+        views = [match[4] for name in files if (match := _NAME.fullmatch(PurePosixPath(name).stem))]
+        there = Counter(_SPLIT_OF_VIEW.get(int(view), "") for view in views)
+        splits = (f"{split} {there[split]:,} of {count:,}" for split, count in PUBLISHED.items())
+        return [
+            f"Not the whole published set: {len(files):,} clips of {NUM_CLIPS:,} "
+            f"({', '.join(splits)}); accuracies on it are not comparable with published ones."
+        ]
+    try:
+        digest = content_digest(files)
+    except UserError:  # which reading the clips says, of all files at once
+        return []
+    if digest == DIGEST:
+        return []
+    return [
+        f"Not the published files: content sha256 {digest[:12]}..., published {DIGEST[:12]}...; "
+        "accuracies on it may not be comparable with published ones."
+    ]
 
 
 def _read_all(files: Source) -> Iterator[ClipRecord]:

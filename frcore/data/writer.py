@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def write_files(
     preset: str = "",
     allow_nonfinite: bool = False,
     repair: Repair | None = None,
+    notices: Sequence[str] = (),
 ) -> None:
     """Writes a store's files beside `path`, then puts the folder in place (see `write_store`)."""
     if repair not in (None, "interpolate", "drop"):
@@ -57,7 +58,7 @@ def write_files(
             with _Writer(temp, path, benchmark, allow_nonfinite, repair) as writer:
                 for record in clips:
                     writer.add(record)
-                writer.finish(preset)
+                writer.finish(preset, notices)
             with write_errors(path, 0):
                 _put_in_place(temp, path, old)
         finally:
@@ -179,7 +180,7 @@ class _Writer:
     def _own_columns(self) -> set[str]:
         return {*FIXED_COLUMNS, *(f"split_{p}" for p in self.benchmark.protocols)}
 
-    def finish(self, preset: str) -> None:
+    def finish(self, preset: str, notices: Sequence[str]) -> None:
         """Writes the table and the record, or raises what was collected."""
         self.problems.raise_if_any(f"Cannot make the store '{self.benchmark.name}'")
         if not self.rows:
@@ -206,6 +207,7 @@ class _Writer:
                 **{what: len(ids) for what, ids in self.done.items()},
             },
             "left_out": self.done["left_out"],
+            "notices": list(notices),
             "columns": extra,
             "files": {
                 CLIPS: {"bytes": self.header_bytes + 4 * self.size},

@@ -132,6 +132,8 @@ def encode_map(
         Its entry of `header["maps"]` and its arrays: places (N, 2) of clips and (S, 2) of stars,
         uint16 within the map's bounds.
     """
+    # a centre that one model lacks is left out of both maps: they share their list of stars
+    table = table.dropna(subset=[name for side in subject.sides for name in _columns(table, side)])
     clips = (table["kind"] == "clip").to_numpy()
     places = {side: table[_columns(table, side)].to_numpy(np.float64) for side in subject.sides}
     low = np.min([p.min(axis=0, initial=np.inf) for p in places.values()], axis=0)

@@ -20,7 +20,7 @@ from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz.explorer.history import History, history_of
-from frviz.sources import Source, class_labels, is_trained, predictions_of
+from frviz.sources import Source, class_labels, is_trained, marked_name, predictions_of
 from frviz.tables.groups import ambiguous_groups
 from frviz.tables.shown import percent
 from frviz.tables.statistics import wilson
@@ -181,9 +181,9 @@ def _name(predictions: Predictions, name: str | Sequence[str] | None) -> str:
         given = [name] if isinstance(name, str) else list(name)
         if len(given) != 1 or not str(given[0]):
             raise UserError(f"names: expected one, such as 'FR Head', for one model; got {name!r}.")
-        return str(given[0])
+        return marked_name(str(given[0]), predictions)
     known = (predictions.metadata.get(key) for key in ("model", "run", "source"))
-    return str(next(filter(None, known), "A"))
+    return marked_name(str(next(filter(None, known), "A")), predictions)
 
 
 def _with_features(predictions: Predictions, origin: Origin, space: str) -> Predictions:

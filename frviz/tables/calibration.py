@@ -15,7 +15,15 @@ from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.run import Run
-from frviz.sources import Source, Split, class_labels, open_run, predictions_of, with_space
+from frviz.sources import (
+    Source,
+    Split,
+    class_labels,
+    marked,
+    open_run,
+    predictions_of,
+    with_space,
+)
 from frviz.tables.embedding import true_positive_means
 from frviz.tables.layout import directions
 from frviz.tables.statistics import share
@@ -49,7 +57,7 @@ def calibration(
             known = ", ".join(set(predictions.prototypes) & set(predictions.features)) or "none"
             raise UserError(f"No prototypes and features in space '{space}'; there are: {known}.")
         tables[space] = _one_space(predictions, space).set_index(names)
-    return pd.concat(tables, names=["space"])
+    return marked(pd.concat(tables, names=["space"]), predictions)
 
 
 def _branches(x: Source) -> tuple[str, ...]:
@@ -132,7 +140,8 @@ def calibration_shift(a: Source, b: Source, *, space: str = "backbone") -> pd.Da
         moved = [x[f"{kind}_after"] - x[f"{kind}_before"] for x in (forth, back)]
         columns[f"{kind}_gain"] = better * (moved[0] - moved[1])
     names = [*class_labels(first.class_names), "all"]
-    return pd.DataFrame(columns).set_axis(pd.Index(names, name="class"))
+    table = pd.DataFrame(columns).set_axis(pd.Index(names, name="class"))
+    return marked(table, first, second)
 
 
 def _places(x: Predictions, space: str) -> np.ndarray:

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from frviz.sources import Source, class_labels, predictions_of
+from frviz.sources import Source, class_labels, marked, predictions_of
 from frviz.tables.confusion import counts_of
 
 MIN_SHARE = 0.05
@@ -42,10 +42,11 @@ def class_clusters(
     if resamples and (sizes > 1).any():
         stability = _stability(cells, cluster, min_share, resamples, seed)
     names = class_labels(predictions.class_names)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {"cluster": cluster, "size": sizes[cluster], "stability": stability[cluster]},
         index=names.rename("class"),
-    ).iloc[order]
+    )
+    return marked(table.iloc[order], predictions)
 
 
 def collapse_confusion(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +67,9 @@ def collapse_confusion(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.Da
     index = pd.Index(names)
     by_row = confusion.groupby(cluster.reindex(confusion.index).to_numpy()).sum()
     both = by_row.T.groupby(cluster.reindex(confusion.columns).to_numpy()).sum().T
-    return both.set_axis(index.rename("true")).set_axis(index.rename("predicted"), axis=1)
+    both = both.set_axis(index.rename("true")).set_axis(index.rename("predicted"), axis=1)
+    both.attrs = dict(confusion.attrs)
+    return both
 
 
 def _cluster(

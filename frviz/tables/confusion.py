@@ -8,7 +8,7 @@ import pandas as pd
 
 from frcore.errors import UserError, unknown_name
 from frcore.predictions import Predictions
-from frviz.sources import Source, class_labels, predictions_of
+from frviz.sources import Source, class_labels, marked, predictions_of
 from frviz.tables.statistics import share
 
 Normalize = Literal["count", "true", "predicted", "all"]
@@ -42,7 +42,8 @@ def confusion(x: Source, *, normalize: Normalize = "count") -> pd.DataFrame:
         axis = {"true": 1, "predicted": 0, "all": None}[normalize]
         cells = share(cells, np.broadcast_to(cells.sum(axis=axis, keepdims=True), cells.shape))
     names = class_labels(predictions.class_names)
-    return pd.DataFrame(cells, names.rename("true"), names.rename("predicted"))
+    table = pd.DataFrame(cells, names.rename("true"), names.rename("predicted"))
+    return marked(table, predictions)
 
 
 def per_class(x: Source) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def per_class(x: Source) -> pd.DataFrame:
     predictions = predictions_of(x)
     cells = counts_of(predictions)
     support, taken, correct = cells.sum(axis=1), cells.sum(axis=0), cells.diagonal()
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "support": support,
             "predicted": taken,
@@ -66,6 +67,7 @@ def per_class(x: Source) -> pd.DataFrame:
         },
         index=class_labels(predictions.class_names).rename("class"),
     )
+    return marked(table, predictions)
 
 
 def top_confusions(x: Source, *, n: int | None = 20, symmetric: bool = False) -> pd.DataFrame:
@@ -92,17 +94,8 @@ def top_confusions(x: Source, *, n: int | None = 20, symmetric: bool = False) ->
     order = np.argsort(-errors[rows, columns], kind="stable")[:n]
     rows, columns = rows[order], columns[order]
     clips = errors[rows, columns]
-    if not symmetric:
-        return pd.DataFrame(
-            {
-                "true": names[rows],
-                "predicted": names[columns],
-                "clips": clips,
-                "share": share(clips, support[rows]),
-            }
-        )
-    return pd.DataFrame(
-        {
+    if symmetric:
+        found = {
             "class_a": names[rows],
             "class_b": names[columns],
             "clips": clips,
@@ -110,7 +103,14 @@ def top_confusions(x: Source, *, n: int | None = 20, symmetric: bool = False) ->
             "b_as_a": cells[columns, rows],
             "share": share(clips, support[rows] + support[columns]),
         }
-    )
+    else:
+        found = {
+            "true": names[rows],
+            "predicted": names[columns],
+            "clips": clips,
+            "share": share(clips, support[rows]),
+        }
+    return marked(pd.DataFrame(found), predictions)
 
 
 def top_k_accuracy(x: Source, ks: Sequence[int] = (1, 2, 3, 5)) -> pd.DataFrame:
@@ -122,7 +122,10 @@ def top_k_accuracy(x: Source, ks: Sequence[int] = (1, 2, 3, 5)) -> pd.DataFrame:
     predictions = predictions_of(x)
     if not all(isinstance(k, int | np.integer) and k >= 1 for k in ks):
         raise UserError(f"ks: expected whole numbers from 1, got {list(ks)}.")
-    return pd.DataFrame(
+    if predictions.logits is None and any(k > 1 for k in ks):
+        raise UserError("Top-k accuracy needs scores; these are hard predictions: give ks=(1,).")
+    table = pd.DataFrame(
         {"accuracy": [predictions.accuracy(k) for k in ks], "clips": len(predictions)},
         index=pd.Index(list(ks), name="k"),
     )
+    return marked(table, predictions)

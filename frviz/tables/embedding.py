@@ -8,7 +8,7 @@ import pandas as pd
 from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, class_labels, class_number, with_space
+from frviz.sources import Source, class_labels, class_number, marked, with_space
 from frviz.tables.groups import group_members
 from frviz.tables.layout import Method, choose_method, content_of, directions, lay_out
 from frviz.tables.statistics import share
@@ -53,7 +53,7 @@ def embed(
         "seed": seed,
         "content": (content_of(predictions, space),),
     }
-    return table[["x", "y", *table.columns[:-2]]]
+    return marked(table[["x", "y", *table.columns[:-2]]], predictions)
 
 
 def embed_pair(
@@ -85,7 +85,8 @@ def embed_pair(
     Returns:
         A row a clip: `a_x`, `a_y`, `b_x`, `b_y`, `displacement` (both maps have root mean square
         length 1), `class`, `a_predicted`, `b_predicted`, `outcome` ("both right", "fixed",
-        "broken", "both wrong"); after the clips the prototypes or means, `kind` as in `embed`.
+        "broken", "both wrong"); after the clips the prototypes or means, `kind` as in `embed`. Of a
+        class without a centre in one model (no true positives) its places there are NaN.
         `attrs`: `displacement` (median over clips) and `floor` (how far another seed moves a
         model's own map, the larger one of A and B): a displacement near the floor says nothing.
 
@@ -95,26 +96,29 @@ def embed_pair(
     first = with_space(a, space)
     second = align(first, with_space(b, space), "B")
     chosen = _choose(first, classes, group)
-    stars = _stars(first, space, chosen) & _stars(second, space, chosen)
+    here = [_stars(x, space, chosen) for x in (first, second)]
+    stars = here[0] | here[1]
     features_a, table = _points(first, space, chosen, stars)
     features_b, _ = _points(second, space, chosen, stars)
-    method = choose_method(method, len(features_a))
+    clips = (table["kind"] == "clip").to_numpy()
+    known_a, known_b = (np.concatenate([clips[clips], side[stars]]) for side in here)
+    method = choose_method(method, int(min(known_a.sum(), known_b.sum())))
     start = None
     if symmetric:
         both = np.hstack([directions(features_a), directions(features_b)])
-        start = lay_out(both, method=method, seed=seed)
-    map_a = lay_out(features_a, method=method, seed=seed, start=start)
-    start = map_a if start is None else start
-    map_b = lay_out(features_b, method=method, seed=seed, start=start)
+        start = _laid_out(both, known_a & known_b, method, seed, None)
+        start = _complete(start, table)
+    map_a = _laid_out(features_a, known_a, method, seed, start)
+    start = _complete(map_a, table) if start is None else start
+    map_b = _laid_out(features_b, known_b, method, seed, start)
     # t-SNE of few points has no randomness of its own: another seed shakes the start, too
     shaken = start + 0.01 * np.random.default_rng(seed + 1).normal(size=start.shape)
     noise = [
-        np.linalg.norm(lay_out(features, method=method, seed=seed + 1, start=shaken) - map_, axis=1)
-        for features, map_ in ((features_a, map_a), (features_b, map_b))
+        np.linalg.norm(_laid_out(features, known, method, seed + 1, shaken) - map_, axis=1)
+        for features, known, map_ in ((features_a, known_a, map_a), (features_b, known_b, map_b))
     ]
     table[["a_x", "a_y"]], table[["b_x", "b_y"]] = map_a, map_b
     table["displacement"] = np.linalg.norm(map_b - map_a, axis=1)
-    clips = (table["kind"] == "clip").to_numpy()
     table["a_predicted"] = table.pop("predicted")
     names = class_labels(first.class_names)
     table["b_predicted"] = ""
@@ -129,7 +133,26 @@ def embed_pair(
         "floor": max(float(np.median(moved[clips])) for moved in noise),
         "content": (content_of(first, space), content_of(second, space)),
     }
-    return table
+    return marked(table, first, second)
+
+
+def _laid_out(
+    features: np.ndarray, known: np.ndarray, method: str, seed: int, start: np.ndarray | None
+) -> np.ndarray:
+    """(N, 2) places of the known rows (N,) of features; NaN for the others."""
+    places = np.full((len(features), 2), np.nan)
+    start = None if start is None else start[known]
+    places[known] = lay_out(features[known], method=method, seed=seed, start=start)
+    return places
+
+
+def _complete(places: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Places to start from: a centre without one begins amid the clips of its class."""
+    places = places.copy()
+    clips, classes = (table["kind"] == "clip").to_numpy(), table["class"].to_numpy()
+    for row in np.flatnonzero(np.isnan(places).any(axis=1)):
+        places[row] = places[clips & (classes == classes[row])].mean(axis=0)
+    return places
 
 
 def _outcomes(table: pd.DataFrame, clips: np.ndarray, right_b: np.ndarray) -> np.ndarray:

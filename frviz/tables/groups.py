@@ -12,7 +12,7 @@ import pandas as pd
 
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, class_labels, class_number, predictions_of
+from frviz.sources import Source, class_labels, class_number, marked, predictions_of
 from frviz.tables.confusion import counts_of
 from frviz.tables.statistics import share
 
@@ -41,7 +41,8 @@ def ambiguous_groups(
         (of these, predicted over all K classes). Sorted by accuracy.
     """
     predictions = predictions_of(x)
-    mined = counts_of(predictions if reference is None else predictions_of(reference))
+    judge = predictions if reference is None else predictions_of(reference)
+    mined = counts_of(judge)
     if mined.shape[0] != predictions.num_classes:
         raise UserError(f"reference has {mined.shape[0]} classes, x has {predictions.num_classes}.")
     names = class_labels(predictions.class_names)
@@ -57,7 +58,8 @@ def ambiguous_groups(
         },
         index=names.rename("anchor"),
     )
-    return table.sort_values(["accuracy", "errors"], ascending=[True, False], kind="stable")
+    table = table.sort_values(["accuracy", "errors"], ascending=[True, False], kind="stable")
+    return marked(table, predictions, judge, who=("x", "reference"))
 
 
 def choose_anchors(groups: pd.DataFrame, n: int = 60, *, seed: int = 0) -> pd.DataFrame:
@@ -101,7 +103,7 @@ def difficulty_levels(x: Source) -> pd.DataFrame:
     cells = counts_of(predictions)
     accuracy = share(cells.diagonal(), cells.sum(axis=1))
     level = level_numbers(accuracy)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "accuracy": accuracy,
             "clips": cells.sum(axis=1),
@@ -109,6 +111,7 @@ def difficulty_levels(x: Source) -> pd.DataFrame:
         },
         index=class_labels(predictions.class_names).rename("class"),
     )
+    return marked(table, predictions)
 
 
 def level_numbers(accuracy: np.ndarray) -> np.ndarray:

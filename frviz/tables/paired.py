@@ -39,8 +39,14 @@ class Paired:
         Raises:
             UserError: other clips, labels or classes; listed.
         """
-        a = tuple(_aligned(a[0], run, f"A, run {number}") for number, run in enumerate(a, start=1))
-        b = tuple(_aligned(a[0], run, f"B, run {number}") for number, run in enumerate(b, start=1))
+        first = a[0]
+        a, b = (
+            tuple(
+                _aligned(first, run, f"{who}, run {number}" if len(runs) > 1 else who)
+                for number, run in enumerate(runs, start=1)
+            )
+            for who, runs in (("A", a), ("B", b))
+        )
         return cls(a, b, *(np.stack([run.correct for run in runs]) for runs in (a, b)))
 
     def within(self, top: int) -> "Paired":

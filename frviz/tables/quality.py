@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from frcore.ensembles import align
 from frcore.errors import UserError
-from frviz.sources import Source, class_labels, predictions_of, with_space
+from frviz.sources import Source, class_labels, marked, predictions_of, with_space
 from frviz.tables.confusion import counts_of
 from frviz.tables.groups import mine
 from frviz.tables.layout import content_of, directions
@@ -67,7 +67,7 @@ def map_quality(
     if near < 1:
         raise UserError(f"Quality needs 3 clips or more, not {len(rows)}.")
     several = 1 < len(np.unique(labels)) < len(labels)
-    return pd.Series(
+    found = pd.Series(
         {
             "trustworthiness": trustworthiness(high, low, n_neighbors=near),
             "continuity": trustworthiness(low, high, n_neighbors=near),
@@ -79,6 +79,7 @@ def map_quality(
         },
         name=space,
     )
+    return marked(found, predictions)
 
 
 def compactness(
@@ -119,7 +120,8 @@ def compactness(
         within = total[here].sum() / count[here].sum() if here else np.nan
         between = pairs.mean() if len(pairs) else np.nan
         rows.append((tuple(names[members]), within, between, within / between))
-    return pd.DataFrame(rows, names.rename("anchor"), ["members", "within", "between", "ratio"])
+    table = pd.DataFrame(rows, names.rename("anchor"), ["members", "within", "between", "ratio"])
+    return marked(table, predictions, judge, who=("x", "reference"))
 
 
 def neighbourhood_overlap(
@@ -141,9 +143,10 @@ def neighbourhood_overlap(
     sets = [_neighbours(directions(x.features[space]), near) for x in (first, second)]
     rows = np.arange(len(first))[:, None] * len(first)
     common = np.isin((sets[0] + rows).ravel(), (sets[1] + rows).ravel()).reshape(sets[0].shape)
-    return pd.Series(
+    found = pd.Series(
         common.mean(axis=1), pd.Index(first.sample_ids, name="sample_id"), name="overlap"
     )
+    return marked(found, first, second)
 
 
 def _sample(labels: Sequence[int] | np.ndarray, most: int, seed: int) -> np.ndarray:

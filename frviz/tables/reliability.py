@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, Split, predictions_of
+from frviz.sources import Source, Split, marked, predictions_of
 from frviz.tables.statistics import share
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def reliability(x: Source, *, bins: int = 15, temperature: float = 1.0) -> pd.Da
         "brier": float(((p - true) ** 2).sum(axis=1).mean()) if some else np.nan,
         "temperature": float(temperature),
     }
-    return table
+    return marked(table, predictions)
 
 
 def fit_temperature(x: Source, *, split: Split = "val") -> float:

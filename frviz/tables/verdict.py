@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from frviz.sources import best_on_test
 from frviz.tables.paired import Paired
 from frviz.tables.shown import percent, points
 from frviz.tables.statistics import shown_p
@@ -25,7 +26,7 @@ def in_words(
     if not row["clips"]:
         return "There are no clips to compare."
     said = [
-        f"{_changes(paired, names, row)}: {_outcome(paired, names, row)}.",
+        f"{_changes(paired, names, row)}; {_outcome(paired, row)}.",
         f"Accuracy {percent(row['a'])} and {percent(row['b'])} %, a difference of "
         f"{points(row['difference'])} points (95 % interval {_limits(row)}).",
     ]
@@ -39,17 +40,26 @@ def in_words(
 
 
 def _changes(paired: Paired, names: tuple[str, str], row: pd.Series) -> str:
+    """ "FR Head against plain: 79 clips fixed, 34 broken": reads well whatever the names are."""
+    a, b = names
     if paired.single:
-        return f"{names[1]}: {row['fixed']:g} clips fixed, {row['broken']:g} broken"
-    runs = f"{len(paired.a)} and {len(paired.b)} runs"
-    return f"{names[1]} ({runs}): {row['fixed']:.1f} clips fixed, {row['broken']:.1f} broken"
+        fixed, broken = f"{row['fixed']:g}", f"{row['broken']:g}"
+    else:
+        fixed, broken = f"{row['fixed']:.1f}", f"{row['broken']:.1f}"
+        a, b = (
+            f"{name} ({len(runs)} run{'s' if len(runs) > 1 else ''})"
+            for name, runs in zip(names, (paired.a, paired.b), strict=True)
+        )
+    return f"{b} against {a}: {fixed} clip{'' if fixed == '1' else 's'} fixed, {broken} broken"
 
 
-def _outcome(paired: Paired, names: tuple[str, str], row: pd.Series) -> str:
+def _outcome(paired: Paired, row: pd.Series) -> str:
     test = "exact McNemar test" if paired.single else "bootstrap over runs and clips"
     if row["p"] >= ALPHA:
-        return f"not distinguishable from chance, {shown_p(row['p'])} ({test})"
-    return f"{names[int(row['difference'] > 0)]} is better, {shown_p(row['p'])} ({test})"
+        said = "not distinguishable from chance"
+    else:
+        said = f"a {'gain' if row['difference'] > 0 else 'loss'} beyond chance"
+    return f"{said}, {shown_p(row['p'])} ({test})"
 
 
 def _limits(row: pd.Series) -> str:
@@ -70,8 +80,8 @@ def _warnings(paired: Paired, names: tuple[str, str]) -> list[str]:
     if min(len(paired.a), len(paired.b)) == 1:
         said.append("With one run of a model, differences between its seeds are not in it.")
     for name, runs in zip(names, (paired.a, paired.b), strict=True):
-        if any(run.metadata.get("select") == "test_best" for run in runs):
-            said.append(f"The epoch of {name} was selected on test: its accuracy is flattered.")
+        if best_on_test(*runs):
+            said.append(f"The accuracy of {name} is flattered: its epoch was selected on test.")
     kept = {run.metadata.get("duplicates") for run in (*paired.a, *paired.b)} - {None}
     if paired.copies.any() and len(kept) > 1:
         said.append("One model was trained on copies of test clips and the other was not.")

@@ -98,6 +98,14 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         (("predict", ".", "--out", "x.json"), "ending in .npz or .csv"),
         (("data", "prepare", "nw_ucl"), "Did you mean 'nw_ucla'?"),
         (("data", "prepare", "nw_ucla"), "--source PATH"),
+        (("data", "prepare", "ntu60", "--source", "."), "is not in this version"),
+        (("data", "fetch", "ntu120"), "is not in this version"),
+        (("data", "check", "ntu60"), "is not in this version"),
+        (("train", "synthetic_tiny", "--epochs", "3"), "--set train.epochs=3\n"),
+        (("train", "synthetic_tiny", "--batch-size=4"), "--set train.batch_size=4\n"),
+        (("train", "synthetic_tiny", "--learning-rate"), "--set optim.lr=VALUE\n"),
+        (("train", "a", "--momentum", "0"), "--set head.momentum=0 or --set optim.momentum=0\n"),
+        (("train", "synthetic_tiny", "--nonsense", "3"), "No such option: --nonsense"),
         (("data", "check", "no_such_benchmark"), "no_such_benchmark"),
     ],
 )
@@ -199,6 +207,7 @@ def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monk
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
     assert "absent" in lines["nw_ucla"] and "made on first use" in lines["synthetic"]
     assert "unreadable" in lines["mine"]
+    assert "no reader yet" in lines["ntu60"] and "no reader yet" in lines["ntu120"]
 
 
 def test_recipes_are_listed_with_a_line_each():
@@ -247,6 +256,9 @@ def test_the_demo_prints_a_comparison_and_says_what_it_reused(module, tmp_path, 
     assert "synthetic_tiny_frhead: trained 2 epochs" in result.stdout
     assert "look-alike classes" in result.stdout and "frviz compare" in result.stdout
     assert "make lab" in result.stdout
+    result = run("demo", "--out", tmp_path, "--compared")  # as `make demo`, which then compares
+    assert result.exit_code == 0, result.output
+    assert "frviz compare" not in result.stdout and "make lab" in result.stdout
 
 
 def test_an_interrupted_demo_exits_130(tmp_path, monkeypatch):

@@ -98,6 +98,15 @@ def test_metadata_says_where_predictions_come_from(trained, tiny_store):
     assert {k: found[k] for k in expected} == expected
 
 
+def test_the_configuration_of_predictions_is_the_same_for_seeds_of_one_model(run):
+    checkpoint, told = load_checkpoint(run.checkpoint()), []
+    for change in ({}, {"seed": 1}, {"optim": {"lr": 0.2}}):
+        metadata = checkpoint.metadata | {"config": checkpoint.metadata["config"] | change}
+        save_checkpoint(run.path / LAST, checkpoint.tensors, metadata)
+        told.append(frcore.predict(run).metadata["config"])
+    assert told[0] == told[1] != told[2]
+
+
 def test_the_head_is_not_built_unless_one_of_its_spaces_is_asked_for(run, monkeypatch):
     class Head:
         def __init__(self, *args, **kwargs):

@@ -76,8 +76,8 @@ def test_hard_predictions_have_no_scores():
         ({"labels": [0.5, 1, 2, 2]}, "expected integers"),
         ({"labels": [0, 1, 2]}, r"shape \(4,\); got \(3,\)"),
         ({"sample_ids": ("a", "b", "a", "d")}, "more than once: 'a'"),
-        ({"sample_ids": ("a", "", "c", "d")}, "non-empty strings, got ''"),
-        ({"sample_ids": ("a", 7, "c", "d")}, "non-empty strings, got 7"),
+        ({"sample_ids": ("a", "", "c", "d")}, "non-empty strings; 1 of 4 are not: ''"),
+        ({"sample_ids": ("a", 7, "c", "d")}, "non-empty strings; 1 of 4 are not: 7"),
         ({"logits": LOGITS[:, :2]}, r"shape \(4, 3\)"),
         ({"logits": np.where(LOGITS == 3, np.nan, LOGITS)}, "NaN or infinity in 1 clips: 'b'"),
         (
@@ -85,7 +85,7 @@ def test_hard_predictions_have_no_scores():
             "NaN or infinity in 1 clips: 'b'",
         ),
         ({"logits": None}, "Neither logits nor predicted"),
-        ({"predicted": [0, 1, 2, 1]}, "argmax of logits for 'b' = 1"),
+        ({"predicted": [0, 1, 2, 1]}, "argmax of logits for 1 of 4 clips: 'b' = 1"),
         ({"class_names": ()}, "one or more strings"),
         ({"features": {"backbone": np.zeros((3, 8))}}, r"features\['backbone'\].*\(4, D\)"),
         ({"features": {"backbone": np.full((4, 8), np.inf)}}, "finite"),
@@ -130,7 +130,7 @@ def test_select_takes_ids_in_order_or_a_mask():
     assert p.select(~p.correct).sample_ids == ("b", "d")
     assert p.select(pd.Series(["c"])).predicted.tolist() == [2]
     assert len(p.select([])) == 0 and math.isnan(p.select([]).accuracy())
-    with pytest.raises(UserError, match="no such sample ids: 'x'"):
+    with pytest.raises(UserError, match="1 of 2 sample ids are not here: 'x'"):
         p.select(["a", "x"])
     with pytest.raises(UserError, match="mask"):
         p.select(np.array([True]))
@@ -157,7 +157,7 @@ def test_ensemble_keeps_what_members_share_and_that_one_was_selected_on_test():
     ("other", "message"),
     [
         ({"sample_ids": ("a", "b", "c", "x")}, "member 2 .*Missing 1: 'd'; foreign 1: 'x'"),
-        ({"labels": [0, 1, 2, 0]}, "other labels than the first for 'd'"),
+        ({"labels": [0, 1, 2, 0]}, "other labels than the first for 1 of 4 clips: 'd'"),
         ({"logits": LOGITS[:, [0, 1, 2, 2]], "class_names": (*NAMES, "run")}, "has 4 classes"),
         ({"logits": None, "predicted": [0, 0, 2, 1]}, "hard predictions only"),
     ],

@@ -74,6 +74,99 @@ def test_published_ntu60_predictions(reference: Path, name: str, percent: float)
     assert found.sample_ids[1] == "S001C001P003R001A002"
 
 
+@pytest.fixture(scope="module")
+def nw_ucla(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the real NW-UCLA."""
+    from frcore.data import ucla
+
+    root = tmp_path_factory.mktemp("nw_ucla")
+    ucla.prepare(reference / "data" / "nw_ucla" / "all_sqe.zip", root=root)
+    return root
+
+
+@pytest.mark.parametrize(("stream", "percent"), [("joint", 92.95), ("bone", None)])
+def test_published_nw_ucla_scores_on_unseen_clips(
+    reference: Path, nw_ucla: Path, monkeypatch, caplog, stream: str, percent: float | None
+) -> None:
+    monkeypatch.setenv("FRCORE_DATA", str(nw_ucla))
+    folder = reference / "data" / "scores" / "nw_ucla"
+    where = (folder / stream / "epoch1_test_score.pkl", folder / "val_label.pkl")
+    found = read_scores(*where, benchmark="nw_ucla")
+    # all of a02 and a03 in view 3 equal the files of the same name in view 2
+    assert found.copies.tolist() == [n.startswith(("a02", "a03")) for n in found.sample_ids]
+    assert found.copies.sum() == 95
+    right = sum(found.correct[row] for row in range(464) if not found.copies[row])
+    assert found.accuracy(unseen_only=True) == right / 369
+    assert percent is None or round(100 * found.accuracy(unseen_only=True), 2) == percent
+    store = frcore.data.open_store("nw_ucla")
+    assert found.metadata == {
+        "source": f"{stream}/epoch1_test_score.pkl",
+        "benchmark": "nw_ucla",
+        "split": "test",
+        "protocol": "xview",
+        "fingerprint": store.fingerprint,
+    }
+    assert caplog.text == ""
+    assert not read_scores(*where).copies.any()  # of no benchmark that is named
+
+
+def test_copies_that_cannot_be_known_are_spoken_of(
+    reference: Path, nw_ucla: Path, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    folder = reference / "data" / "scores" / "nw_ucla"
+    where = (folder / "joint" / "epoch1_test_score.pkl", folder / "val_label.pkl")
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
+    found = read_scores(*where, benchmark="nw_ucla")
+    assert "not known" in caplog.text and "frcore data prepare nw_ucla" in caplog.text
+    assert caplog.text.count("\n") == 1
+    assert not found.copies.any() and "fingerprint" not in found.metadata
+    monkeypatch.setenv("FRCORE_DATA", str(nw_ucla))
+    caplog.clear()
+    np.save(tmp_path / "s.npy", found.logits)
+    nameless = read_scores(tmp_path / "s.npy", labels=found.labels, benchmark="nw_ucla")
+    assert "does not hold 464 of the 464 clips: 'test/000000'" in caplog.text
+    assert nameless.sample_ids[0] == "test/000000" and not nameless.copies.any()
+    caplog.clear()
+    wrong = dict(zip(found.sample_ids, (found.labels + 1) % 10, strict=True))
+    assert not read_scores(where[0], labels=wrong, benchmark="nw_ucla").copies.any()
+    assert "464 of the 464 clips have other labels" in caplog.text
+    caplog.clear()
+    val = read_scores(*where, benchmark="nw_ucla", metadata={"split": "val"})
+    assert "do not lie within one split (val)" in caplog.text and val.metadata["split"] == "val"
+
+
+def test_copies_of_your_own_data_and_of_training_clips(copied_store, tmp_path: Path) -> None:
+    for split, copies in (("test", 3), ("val", 0), ("train", 0)):
+        rows = copied_store.split(split)
+        names, labels = rows["sample_id"].to_list(), rows["label"].to_numpy()
+        np.savez(tmp_path / "s.npz", names=names, y=labels, predicted=labels)
+        found = read_scores(tmp_path / "s.npz", benchmark="copied")
+        assert found.copies.sum() == copies
+        assert (found.metadata["split"], found.metadata["protocol"]) == (split, "default")
+        assert found.metadata["fingerprint"] == copied_store.fingerprint
+
+
+def test_reading_scores_of_the_embedded_benchmark_does_not_make_it(
+    tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "data"))
+    np.savez(tmp_path / "s.npz", names=["a"], y=[0], predicted=[17])
+    assert read_scores(tmp_path / "s.npz", benchmark="synthetic").num_classes == 18
+    assert "frcore data prepare synthetic" in caplog.text
+    assert not (tmp_path / "data").exists()
+
+
+def test_ntu60_predictions_have_the_names_of_its_actions(reference: Path, caplog) -> None:
+    path = reference / "data" / "scores" / "ntu60_xsub_predictions.npz"
+    found = read_scores(path, scores="agcn_joint", benchmark="ntu60")
+    first = found.sample_ids[1]  # S001C001P003R001A002
+    assert found.class_names[found.labels[1]] == "eat meal" and first.endswith("A002")
+    for name, label in zip(found.sample_ids, found.labels, strict=True):
+        assert int(name[-3:]) == label + 1  # so names are those of the actions
+    assert found.metadata["benchmark"] == "ntu60"
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_an_npz_with_several_arrays_asks_which(reference: Path) -> None:
     with pytest.raises(UserError, match="agcn_joint, agcn_bone"):
         read_scores(reference / "data" / "scores" / "ntu60_xsub_predictions.npz")
@@ -227,8 +320,9 @@ def test_published_weights() -> None:
     assert frcore.ensemble_weights("nw_ucla") == (0.6, 0.6, 0.4, 0.4)
     assert ensemble_weights("ntu60", "xsub") == (2, 2, 1, 1)
     assert ensemble_weights("ntu120", streams=("bone", "joint_motion")) == (0.75, 0.3)
-    with pytest.raises(UserError, match="xsub, xview"):
+    with pytest.raises(UserError, match="depend on the protocol: give one of xsub, xview") as said:
         ensemble_weights("ntu60")
+    assert "None" not in str(said.value)
     with pytest.raises(UserError, match="Did you mean 'nw_ucla'"):
         ensemble_weights("nwucla")
     with pytest.raises(UserError, match="joint_motion"):

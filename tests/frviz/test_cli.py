@@ -26,14 +26,14 @@ def test_compare_prints_a_table_and_a_verdict_and_writes_a_report(files, tmp_pat
     done = run("compare", *files, "--names", "plain", "FR Head", "--report", report)
     assert done.exit_code == 0, done.output
     assert "top-1" in done.stdout
-    assert "FR Head is better" in done.stdout
+    assert "FR Head against plain: " in done.stdout
     assert f"Report: {report}" in done.stdout
     assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_only_the_verdict(files) -> None:
     done = run("compare", *files, "--verdict")
-    assert done.stdout.startswith("B: ")
+    assert done.stdout.startswith("B against A: ")
     assert "top-1" not in done.stdout
 
 
@@ -41,7 +41,7 @@ def test_seeds_and_a_reference(files) -> None:
     a, b = files
     done = run("compare", a, b, "--a", b, "--b", a, "--reference", b, "--seed", 3)
     assert done.exit_code == 0, done.output
-    assert "2 and 2 runs" in done.stdout
+    assert "B (2 runs) against A (2 runs): " in done.stdout
 
 
 def test_published_score_files(reference) -> None:
@@ -50,14 +50,20 @@ def test_published_score_files(reference) -> None:
     where = ("--labels", folder / "val_label.pkl", "--benchmark", "nw_ucla")
     done = run("compare", *files, *where)
     assert done.exit_code == 0, done.output
-    assert "joint/epoch1_test_score.pkl: 19 clips fixed, 13 broken" in done.stdout
+    assert (
+        "joint/epoch1_test_score.pkl against bone/epoch1_test_score.pkl: 19 clips fixed, 13 broken"
+    ) in done.stdout
 
 
-def test_arrays_of_one_score_file(reference) -> None:
+def test_arrays_of_one_score_file(reference, tmp_path) -> None:
     path = reference / "data" / "scores" / "ntu60_xsub_predictions.npz"
     done = run("compare", path, path, "--scores", "agcn_joint", "agcn_bone", "--verdict")
     assert done.exit_code == 0, done.output
-    assert "agcn_bone: 892 clips fixed, 748 broken" in done.stdout
+    assert "npz:agcn_joint: 892 clips fixed, 748 broken; a gain beyond chance" in done.stdout
+    which = ("--scores", "agcn_joint", "agcn_bone", "--benchmark", "ntu60")
+    report = run("compare", path, path, *which, "--report", tmp_path / "r.html")
+    assert report.exit_code == 0 and "Unknown" not in report.output, report.output
+    assert "put on a hat/cap" in (tmp_path / "r.html").read_text(encoding="utf-8")
     asked = run("compare", path, path)
     assert "agcn_joint, agcn_bone" in asked.stderr
     assert "header" not in asked.stderr

@@ -62,7 +62,7 @@ def test_clips_that_do_not_fit_are_listed(make) -> None:
     a = make(LABELS, A)
     with pytest.raises(UserError, match=r"Missing 1: 's00007'; foreign 1: 'other'"):
         frviz.compare(a, make(LABELS, B, ids=[*a.sample_ids[:7], "other"]))
-    with pytest.raises(UserError, match="other labels than the first for 's00000'"):
+    with pytest.raises(UserError, match="other labels than the first for 1 of 8 clips: 's00000'"):
         frviz.compare(a, make([1, *LABELS[1:]], B))
     with pytest.raises(UserError, match="4 classes, the first has 3"):
         frviz.compare(a, make(LABELS, B, 4))
@@ -98,7 +98,7 @@ def test_seeds_are_compared_as_two_samples(make) -> None:
     assert found.runs[["fixed", "broken"]].to_numpy().tolist() == [[2, 1], [3, 0], [0, 0]]
     assert found.mcnemar_p == tuple(binomtest(f, n).pvalue for f, n in ((2, 3), (3, 3))) + (1,)
     assert list(found.fixed.columns[-2:]) == ["a_right", "b_right"]
-    assert "2 and 3 runs" in found.verdict
+    assert found.verdict.startswith("B (3 runs) against A (2 runs): 1.8 clips fixed, 0.3 broken; ")
     assert "bootstrap over runs and clips" in found.verdict
     assert "differences between its seeds" not in found.verdict
 
@@ -124,15 +124,19 @@ def test_the_verdict_in_words(make) -> None:
     a, b = model(range(41)), model(range(41, 76))
     said = frviz.compare(a, b, names=("joint", "bone")).verdict
     assert said.startswith(
-        "bone: 41 clips fixed, 35 broken: not distinguishable from chance, p = 0.57 (exact McNemar"
+        "bone against joint: 41 clips fixed, 35 broken; not distinguishable from chance, p = 0.57 "
+        "(exact McNemar test). Accuracy"
     )
     assert "No single class changed beyond chance" in said
     assert "differences between its seeds are not in it" in said
     clear = frviz.compare(model(range(60)), model(range(60, 70)), names=("x", "y")).verdict
-    assert "y is better" in clear
-    assert (
-        "x is better" in frviz.compare(model(range(0)), model(range(30)), names=("x", "y")).verdict
+    assert "y against x: 60 clips fixed, 10 broken; a gain beyond chance, p = " in clear
+    worse = frviz.compare(model(range(0)), model(range(30)), names=("x", "with y")).verdict
+    assert worse.startswith(
+        "with y against x: 0 clips fixed, 30 broken; a loss beyond chance, p = "
     )
+    one = frviz.compare(model(range(1)), model(range(0))).verdict
+    assert one.startswith("B against A: 1 clip fixed, 0 broken; not distinguishable")
 
 
 def test_what_makes_a_comparison_unfair_is_said(make) -> None:
@@ -142,7 +146,7 @@ def test_what_makes_a_comparison_unfair_is_said(make) -> None:
     found = frviz.compare(a, b, names=("x", "y"))
     assert found.summary.loc["top-1, unseen clips", "clips"] == 5
     assert found.summary.loc["top-1, unseen clips", ["a", "b"]].tolist() == [2 / 5, 3 / 5]
-    assert "epoch of y was selected on test" in found.verdict
+    assert "y (best epoch on test) is flattered: its epoch was selected on test" in found.verdict
     assert "trained on copies" in found.verdict
     assert "no copy of a training clip" in found.verdict
     assert "trained on copies" not in frviz.compare(a, a).verdict

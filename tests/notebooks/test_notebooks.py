@@ -119,7 +119,9 @@ def test_training_notebook_compares_both_models(executed) -> None:
     assert {"CL (FR Head)", "TP", "test"} <= finished  # by notebook 00: its curves are shown
     assert {"without FR Head", "with FR Head"} in shown and {"FN", "FP"} in shown
     assert len(shown) == 5
-    assert re.search(r"with FR Head: \d+ clips fixed, \d+ broken: ", text(notebook))
+    assert re.search(
+        r"with FR Head against without FR Head: \d+ clips fixed, \d+ broken; ", text(notebook)
+    )
     assert "features (108, 256), prototypes (18, 256)" in text(notebook)
 
 
@@ -137,7 +139,7 @@ def test_calibration_notebook_shows_the_head_at_work(executed) -> None:
 def test_comparison_notebook_ends_with_a_report(executed, root) -> None:
     notebook = executed["04_compare_baselines"]
     assert "by validation clips of both models" in text(notebook)
-    assert "1 and 1 runs. FR Head: " in text(notebook)
+    assert "1 and 1 runs. FR Head against " in text(notebook)
     assert "No published scores in" in text(notebook)
     assert len(figures(notebook)) == 5
     assert (root / "runs/demo/comparison.html").stat().st_size > 1_000_000
@@ -168,7 +170,9 @@ def test_published_scores_are_compared_where_they_are(executed, reference, root)
         pytest.skip(f"No {scores}.")
     where = {"FRCORE_DATA": "data", "FR_SCORES": str(scores)}
     notebook = execute("04_compare_baselines", root, **where)
-    assert "joint: 19 clips fixed, 13 broken: not distinguishable from chance" in text(notebook)
+    assert "joint against bone: 19 clips fixed, 13 broken; not distinguishable from chance" in text(
+        notebook
+    )
     assert "ensemble of 2, 464 clips, 10 classes, top1=95.7%" in text(notebook)
 
 

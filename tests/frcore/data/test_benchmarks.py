@@ -5,7 +5,9 @@ import sys
 import pytest
 
 from frcore.data.benchmarks import NW_UCLA, Benchmark
-from frcore.data.catalog import get_benchmark, list_benchmarks
+from frcore.data.catalog import NO_READER, get_benchmark, list_benchmarks, open_store
+from frcore.data.fetch import fetch_benchmark
+from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
 
 
@@ -32,6 +34,39 @@ def test_every_listed_benchmark_has_a_record_of_its_name():
     assert "nw_ucla" in list_benchmarks() and "synthetic" in list_benchmarks()
     for name in list_benchmarks():
         assert get_benchmark(name).name == name
+
+
+def test_ntu_has_the_official_actions_in_their_order():
+    large, small = get_benchmark("ntu120"), get_benchmark("ntu60")
+    assert (large.num_classes, small.num_classes) == (120, 60)
+    assert small.class_names == large.class_names[:60]
+    assert len(set(large.class_names)) == 120
+    assert all(name == name.lower().strip() for name in large.class_names)
+    for action, name in {
+        1: "drink water", 2: "eat meal", 3: "brush teeth", 12: "writing", 31: "point to something",
+        50: "punch/slap", 60: "walking apart", 61: "put on headphone", 84: "play magic cube",
+        86: "apply cream on hand", 91: "open a box", 100: "butt kicks", 120: "rock-paper-scissors",
+    }.items():  # fmt: skip
+        assert large.class_names[action - 1] == name
+    for record, second in ((small, "xview"), (large, "xset")):
+        assert (record.skeleton.name, record.num_persons, record.channels) == ("ntu25", 2, 3)
+        assert record.protocols == ("xsub", second)
+        assert set(record.ensemble_weights) == set(record.protocols)
+
+
+@pytest.mark.parametrize("name", NO_READER)
+def test_benchmarks_without_a_reader_say_so_and_name_no_command(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
+    assert name not in list_benchmarks()
+    for call, error in ((open_store, StoreNotFound), (fetch_benchmark, UserError)):
+        with pytest.raises(error, match="reader of the files .* is not in this version") as caught:
+            call(name)
+        assert "frcore data" not in str(caught.value)
+    with pytest.raises(UserError) as caught:  # what cannot be opened is not offered
+        open_store("ntu600")
+    assert "Available: nw_ucla, synthetic." in str(caught.value)
+    with pytest.raises(UserError, match="Did you mean 'ntu60'.*Available: ntu120, ntu60, nw_ucla"):
+        get_benchmark("ntu600")
 
 
 def test_unknown_benchmark_names_the_nearest():

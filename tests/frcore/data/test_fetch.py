@@ -121,6 +121,7 @@ def test_wrong_content_is_refused_and_nothing_is_left(server, tmp_path, change, 
         fetch(server, tmp_path / "root")
     text = str(caught.value)
     assert "Expected: a zip archive of 3 .json files" in text and "Nothing was kept" in text
+    assert ".." not in text.replace("../evil.json", "")
     assert left(tmp_path / "root") == [] and left(tmp_path) in ([], ["root"])
 
 

@@ -107,6 +107,19 @@ def test_mutated_bytes_never_end_in_another_error(store):
         path.write_bytes(content)
 
 
+def test_notices_are_kept_and_may_be_missing_but_not_anything(store, tmp_path):
+    made = write_store(tmp_path / "n", TOY, [ClipRecord("a", 0, store.clip("a"))], notices=["odd"])
+    assert made.notices == ("odd",) and store.notices == ()
+    path = made.path / "store.json"
+    record = json.loads(path.read_text())
+    del record["notices"]  # as an older version wrote it
+    path.write_text(json.dumps(record))
+    assert open_store(made.path).notices == ()
+    path.write_text(json.dumps({**record, "notices": "odd"}))
+    with pytest.raises(StoreError, match="expected a list, not str"):
+        open_store(made.path)
+
+
 def test_large_store_opens_fast_and_far_below_its_size(tmp_path):
     """20,000 clips and 800 MB of (sparse) frames; only the table is read."""
     benchmark = Benchmark("big", STICK, ("a",), 1, 8, ("xsub",))

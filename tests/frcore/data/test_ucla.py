@@ -1,11 +1,14 @@
+import hashlib
 import json
 import time
 import zipfile
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
 
-from frcore.data.ucla import parse_clip, prepare
+from frcore.data.check import check_store
+from frcore.data.ucla import DIGEST, parse_clip, prepare
 from frcore.errors import UserError
 
 
@@ -39,7 +42,11 @@ def test_names_give_label_split_subject_and_camera(archive, tmp_path, caplog):
     assert samples.label.tolist() == [0, 6, 9]
     assert samples.split_xview.tolist() == ["train", "train", "test"]
     assert samples.subject.tolist() == [1, 2, 10] and samples.camera.tolist() == [1, 2, 3]
-    assert "holds 3 clips; the whole set has 1484" in caplog.text
+    said = "3 clips of 1,484 (train 2 of 1,020, test 1 of 464)"
+    assert f"{archive}: Not the whole published set: {said}" in caplog.text
+    assert len(store.notices) == 1 and said in store.notices[0]
+    assert check_store(store).notices == list(store.notices)
+    assert f"NOTICE: {store.notices[0]}" in str(check_store(store))
 
 
 def test_clips_are_kept_as_they_are(archive, tmp_path):
@@ -117,6 +124,30 @@ def test_unusable_sources_are_named(tmp_path, source):
     assert not (tmp_path / "root").exists()
 
 
+def test_an_incomplete_or_changed_set_is_accepted_and_says_so(reference, tmp_path, caplog):
+    with zipfile.ZipFile(reference / "data/nw_ucla/all_sqe.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith(".json")]
+        contents = {PurePosixPath(name).name: archive.read(name) for name in names}
+    folders = [tmp_path / "files" / f"view{view}" for view in (1, 2, 3)]  # packed otherwise
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folders[int(name[13:15]) - 1] / name).write_bytes(content)
+    assert prepare(tmp_path / "files", root=tmp_path).notices == ()
+    changed = folders[0] / "a01_s01_e00_v01.json"
+    changed.write_bytes(contents[changed.name] + b" ")
+    lines = [f"{n} {hashlib.sha256(c).hexdigest()}\n" for n, c in sorted(contents.items())]
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == DIGEST
+    (notice,) = prepare(tmp_path / "files", root=tmp_path).notices
+    assert "Not the published files: content sha256" in notice and DIGEST[:12] in notice
+    changed.unlink()
+    caplog.clear()
+    store = prepare(tmp_path / "files", root=tmp_path)
+    (notice,) = store.notices
+    assert "1,483 clips of 1,484 (train 1,019 of 1,020, test 464 of 464)" in notice
+    assert caplog.text.count(notice) == 1 and len(store) == 1483
+
+
 def test_real_archive_in_under_15_seconds(reference, tmp_path):
     start = time.perf_counter()
     store = prepare(reference / "data/nw_ucla/all_sqe.zip", root=tmp_path)
@@ -125,6 +156,7 @@ def test_real_archive_in_under_15_seconds(reference, tmp_path):
     length = store.samples.num_frames
     assert (length.min(), length.median(), length.max()) == (1, 31, 201)
     assert store.copies().sum() == 95
+    assert store.notices == ()  # all of them, unchanged
     kept = store.split("train", duplicates="drop")
     assert len(kept) == 1020 - 95 and set(kept.label) == set(range(10))
     assert set(store.samples[store.copies()].label) == {1, 2}

@@ -105,8 +105,9 @@ def test_top_k_by_hand(make) -> None:
         ("a", "b", "c"), np.array([1, 1, 0]), class_names=("x", "y", "z"), logits=logits
     )
     assert frviz.top_k_accuracy(x, (1, 2, 3))["accuracy"].tolist() == [0, 1, 1]
-    with pytest.raises(UserError, match="hard predictions"):
+    with pytest.raises(UserError, match=r"hard predictions: give ks=\(1,\)"):
         frviz.top_k_accuracy(make([0], [0]))
+    assert frviz.top_k_accuracy(make([0], [0]), (1,))["accuracy"].tolist() == [1]
     with pytest.raises(UserError, match="from 1"):
         frviz.top_k_accuracy(x, (0,))
 
