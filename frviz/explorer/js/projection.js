@@ -5,6 +5,7 @@
 const PERSPECTIVE = 0.12; // what is a radius farther away is drawn 12 % smaller
 const OVER = 0.03; // radii by which a joint counts as nearer: it covers the ends of its bones
 const MARGIN = 14; // pixels
+const HEADROOM = 1.12; // a head is drawn around its joint, and what is nearer is drawn larger
 const SMOOTH = 2; // frames before and after over which a camera that follows is steadied
 
 /**
@@ -138,9 +139,10 @@ export function viewOf(extent, room, camera, width, height, middle = middleOf(ex
   const down = radians(extent.flat ? 0 : camera.elevation);
   const tall = room.half * Math.cos(down) + room.radius * Math.abs(Math.sin(down));
   const [w, h] = [Math.max(1, width - 2 * MARGIN), Math.max(1, height - 2 * MARGIN)];
-  const scale = Math.min(w / (2 * room.radius), h / (2 * tall)) * camera.zoom;
+  const scale = Math.min(w / (2 * room.radius), h / (2 * tall * HEADROOM)) * camera.zoom;
   const origin = [middle[0], extent.floor + room.half, middle[1]];
-  return { origin, radius: room.radius, scale, x: width / 2, y: height / 2, flat: extent.flat };
+  const y = height / 2 + tall * scale * (HEADROOM - 1); // all of it above, none below the floor
+  return { origin, radius: room.radius, scale, x: width / 2, y, flat: extent.flat };
 }
 
 /**
