@@ -1,6 +1,8 @@
 """`frviz.compare`: did a change help, where, and is it more than chance?"""
 
 import html
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -318,11 +320,8 @@ def _tidy(clips: pd.DataFrame) -> pd.DataFrame:
 
 def _names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
     """What A and B are called, in every title and legend; marked where selected on test."""
-    a, b = (
-        marked_name(name, *runs)
-        for name, runs in zip(_plain_names(paired, names), (paired.a, paired.b), strict=True)
-    )
-    return a, b
+    a, b = _plain_names(paired, names)
+    return marked_name(a, *paired.a), marked_name(b, *paired.b)
 
 
 def _plain_names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, str]:
@@ -333,6 +332,17 @@ def _plain_names(paired: Paired, names: tuple[str, str] | None) -> tuple[str, st
     for key in ("model", "run", "stream", "source", "epoch"):
         a, b = ({run.metadata.get(key) for run in runs} for runs in (paired.a, paired.b))
         if len(a) == len(b) == 1 and a != b and None not in a | b:
-            prefix = "epoch " if key == "epoch" else ""
-            return f"{prefix}{a.pop()}", f"{prefix}{b.pop()}"
+            found = str(a.pop()), str(b.pop())
+            if key == "source":
+                return _apart(*found)
+            return tuple(f"epoch {name}" for name in found) if key == "epoch" else found
     return "A", "B"
+
+
+def _apart(a: str, b: str) -> tuple[str, str]:
+    """What tells two files apart: without the folders and the file that both are in."""
+    parts = [re.split(r"[/:]", name) for name in (a, b)]
+    same = len(os.path.commonprefix(parts))
+    if not same or same == min(map(len, parts)):
+        return a, b
+    return "/".join(parts[0][same:]), "/".join(parts[1][same:])

@@ -28,7 +28,7 @@ table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabula
 th, td { text-align: left; padding: 2px 12px 2px 0; border-bottom: 1px solid #8884; }
 thead th { border-bottom: 2px solid #8888; }
 details { margin: .7rem 0; } summary { cursor: pointer; }
-footer { margin-top: 3rem; color: #808080; font-size: 13px; }
+footer { margin-top: 3rem; color: #767676; font-size: 13px; }
 """
 
 

@@ -119,7 +119,7 @@ def page_parts(
         The payload for the page, and payloads of kind "details" by sample id.
     """
     details = carried_details(subject, clips, space=space)
-    return for_page(payload, subject, maps, len(details)), details
+    return for_page(payload, subject, maps, details), details
 
 
 def carried_details(subject: Subject, clips: int, *, space: str = "backbone") -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """What the page needs of one or two models, as one payload (`payload_format`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         "skeleton": None if store is None else store.benchmark.skeleton.to_dict(),
         "epochs": {side: history.epochs.tolist() for side, history in histories.items()},
         "clip_count": None,
+        "carried": None,
     }
     arrays = {"label": subject.a.labels.astype(np.uint16), "copy": subject.copies.astype(np.uint8)}
     for side, model in subject.sides.items():
@@ -65,7 +66,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
 
 
 def for_page(
-    payload: bytes, subject: Subject, maps: Sequence[pd.DataFrame], clip_count: int
+    payload: bytes, subject: Subject, maps: Sequence[pd.DataFrame], carried: Collection[str]
 ) -> bytes:
     """A payload for a page without a kernel: with the maps there are, and none to be asked for.
 
@@ -73,12 +74,14 @@ def for_page(
         payload: from `explorer_payload`.
         subject: what it was made of.
         maps: all that the page carries.
-        clip_count: clips whose joints the page carries.
+        carried: sample ids of the clips whose joints the page carries.
     """
     header, arrays = unpack(payload)
     old = {name for name in arrays if name.startswith(("map", "star"))}
     kept = {name: array for name, array in arrays.items() if name not in old}
-    return _with_maps({**header, "map_choices": [], "clip_count": clip_count}, kept, subject, maps)
+    places = sorted(subject.place[name] for name in carried)
+    own = {"map_choices": [], "clip_count": len(places), "carried": places}
+    return _with_maps({**header, **own}, kept, subject, maps)
 
 
 def _with_maps(

@@ -80,6 +80,7 @@ class Explorer(anywidget.AnyWidget):
     anchor = traitlets.Unicode("").tag(sync=True)
     cell = traitlets.List(traitlets.Unicode()).tag(sync=True)
     side = traitlets.Unicode("a").tag(sync=True)
+    _shown = traitlets.Int(0).tag(sync=True)  # set by the page when it appears (js/index.js)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frviz.figures.charts import bars, curves, heatmaps
     from frviz.figures.clips import clip_lengths, clip_strip
-    from frviz.figures.comparison import class_slopes, differences, level_table
+    from frviz.figures.comparison import class_slopes, differences, groups, level_table
     from frviz.figures.learning import calibration_history, calibration_shift, learning_history
     from frviz.figures.maps import embedding, embedding_pair
     from frviz.figures.matrices import confusion, confusion_difference
@@ -23,6 +23,7 @@ _HOME = {  # public name -> the module that defines it
     "confusion_difference": "frviz.figures.matrices",
     "class_slopes": "frviz.figures.comparison",
     "differences": "frviz.figures.comparison",
+    "groups": "frviz.figures.comparison",
     "level_table": "frviz.figures.comparison",
     "embedding": "frviz.figures.maps",
     "embedding_pair": "frviz.figures.maps",
@@ -46,6 +47,7 @@ __all__ = [
     "differences",
     "embedding",
     "embedding_pair",
+    "groups",
     "heatmaps",
     "learning_history",
     "level_table",

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from frviz.figures.style import COLOURS, DASHES, finish, text
+from frviz.figures.style import COLOURS, DASHES, NARROW, finish, text, text_width, wrapped
 
 Unit = Literal["", "%"]
 
@@ -34,11 +34,13 @@ def curves(
             mode="lines+markers" if len(known) < 2 else "lines",
             line={"color": _colour(number), "dash": _dash(number), "width": 2},
             hovertemplate=_hover(name, "y", unit),
+            showlegend=True,
         )
     finish(figure, title=title, height=height)
-    figure.update_layout(hovermode="x unified", showlegend=True)
+    figure.update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=text(table.index.name or ""), showgrid=False)
-    return figure.update_yaxes(title_text=text(y), tickformat=".0%" if unit else None)
+    side = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    return figure.update_yaxes(title_text=wrapped(y, side, 14), tickformat=".0%" if unit else None)
 
 
 def bars(
@@ -69,12 +71,17 @@ def bars(
             orientation="h",
             marker={"color": _colour(number), "line": {"width": 0}},
             hovertemplate=_hover(name, "x", unit),
+            showlegend=True,
         )
     lines = len(table) * (1 if stacked else max(1, table.shape[1]))
-    finish(figure, title=title, height=height or 130 + (22 if stacked else 16) * lines)
-    figure.update_layout(barmode="stack" if stacked else "group", bargap=0.3, showlegend=True)
+    left = 20 + max((text_width(row) for row in table.index), default=0)
+    plot = 10 + (22 if stacked else 16) * lines
+    finish(figure, title=title, height=height, plot_height=plot, left=left)
+    figure.update_layout(barmode="stack" if stacked else "group", bargap=0.3)
     figure.update_layout(legend_traceorder="normal", hovermode="y unified")
-    figure.update_xaxes(title_text=text(x), tickformat=".0%" if unit else None)
+    figure.update_xaxes(
+        title_text=wrapped(x, NARROW - 40 - left, 14), tickformat=".0%" if unit else None
+    )
     return figure.update_yaxes(
         type="category", autorange="reversed", automargin=True, showgrid=False, ticks=""
     )
@@ -98,11 +105,12 @@ def heatmaps(
         height: pixels.
     """
     tables = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+    titles = [wrapped(name, (NARROW - 200) / len(tables), 14) for name in tables]
     figure = make_subplots(
         cols=len(tables),
         shared_yaxes=True,
         horizontal_spacing=0.02,
-        column_titles=[f"<b>{text(name)}</b>" for name in tables],
+        column_titles=[f"<b>{title}</b>" for title in titles],
     )
     for number, table in enumerate(tables.values(), start=1):
         figure.add_heatmap(
@@ -115,7 +123,9 @@ def heatmaps(
             col=number,
         )
         figure.update_xaxes(title_text=text(table.columns.name or ""), col=number)
-    finish(figure, title=title, height=height)
+    above = 19 * max(said.count("<br>") + 1 for said in titles) if any(tables) else 0
+    finish(figure, title=title, height=height, above=above)
+    figure.update_annotations(font_size=14)
     bar = {"title": {"text": text(colour), "side": "top"}, "outlinewidth": 0, "thickness": 14}
     scale = {"colorscale": "RdBu", "cmid": 0} if signed else {"colorscale": "Viridis"}
     figure.update_layout(coloraxis={**scale, "colorbar": bar}, margin_l=10)

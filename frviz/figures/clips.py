@@ -85,8 +85,9 @@ def clip_strip(
         scaleanchor="x",
         **plain,
     )
-    finish(figure, height=50 + row_height * rows, axes=False)
-    return figure.update_layout(margin={"l": 130 if titles else 10, "r": 10, "t": 40, "b": 10})
+    finish(figure, plot_height=row_height * rows, axes=False)
+    figure.layout.height -= figure.layout.margin.b - 10
+    return figure.update_layout(margin={"l": 130 if titles else 10, "r": 10, "b": 10})
 
 
 def check_clips(

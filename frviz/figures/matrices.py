@@ -1,22 +1,38 @@
 """Confusion matrices that can be read at 10, 60 and 120 classes."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from frcore.display import short
 from frcore.errors import UserError
-from frviz.figures.style import BLUE, INK, VERMILLION, finish, need, text
+from frviz.figures.style import (
+    BLUE,
+    INK,
+    NARROW,
+    VERMILLION,
+    finish,
+    middle_cut,
+    need,
+    noted,
+    short_names,
+    text,
+    text_width,
+)
 
 NUMBERS_UP_TO = 20  # classes up to which each cell shows its number
+WIDEST = 1180  # pixels, unless cells would be smaller than SMALLEST
+LARGEST, SMALLEST = 34, 8  # pixels of a cell
 
-# Opaque, so that numbers are readable in the cells on any page.
+# Opaque, so that numbers are readable in the cells on any page; without numbers, rare mistakes are
+# faint on any page.
 _RIGHT = [[0, "#D6E6F2"], [1, BLUE]]
 _WRONG = [[0, "#FBE3D3"], [0.5, "#E8803F"], [1, "#8C2D04"]]
-_BETTER = [[0, VERMILLION], [0.5, "#E8E8E8"], [1, BLUE]]
-_UNCHANGED = "#B8B8B8"
+_RIGHT_CLEAR = [[0, "rgba(0,114,178,0.25)"], [1, BLUE]]
+_WRONG_CLEAR = [[0, "rgba(213,94,0,0.2)"], [0.5, "rgba(213,94,0,0.8)"], [1, VERMILLION]]
+# What is coloured is beyond chance: also the smallest change tells its side.
+_BETTER = [[0, VERMILLION], [0.5, "#F3B184"], [0.5, "#8EBFE0"], [1, BLUE]]
+_UNCHANGED = "rgba(128,128,128,0.16)"  # quiet, on a light and on a dark page
+_BARS = 44  # pixels of the colour scales above the plot
 
 
 def confusion(
@@ -48,15 +64,17 @@ def confusion(
     worst = float(shares[wrong].max()) if wrong.any() else 1.0
     hover = _hover_rows(full, cells, shares)
     figure = go.Figure()
+    worst = max(0.1, worst)
+    numbers = len(cells) <= NUMBERS_UP_TO
     parts = (
-        ("right", right & (support > 0), _RIGHT, 1.0, 0.46),
-        ("mistakes", wrong, _WRONG, max(0.1, worst), 0),
+        (right & (support > 0), _RIGHT if numbers else _RIGHT_CLEAR, 1.0),
+        (wrong, _WRONG if numbers else _WRONG_CLEAR, worst),
     )
-    for name, mask, scale, top, bar_y in parts:
+    for mask, scale, top in parts:
         figure.add_heatmap(
             z=np.where(mask, shares, np.nan),
             text=np.where(mask, [[f"{n:.3g}" for n in row] for row in cells], ""),
-            texttemplate="%{text}" if len(cells) <= NUMBERS_UP_TO else None,
+            texttemplate="%{text}" if numbers else None,
             customdata=np.where(mask, hover, ""),  # what is not drawn needs no text
             hovertemplate="%{customdata}<extra></extra>",
             colorscale=scale,
@@ -64,9 +82,10 @@ def confusion(
             zmax=top,
             xgap=1 if len(cells) <= 60 else 0,
             ygap=1 if len(cells) <= 60 else 0,
-            colorbar=_bar(name, bar_y),
         )
-    _axes(figure, full, title, subtitle)
+    _axes(figure, full, title, noted(subtitle, table))
+    _bar(figure, 0, {0: "0 %", 0.5: "right", 1: "100 %"})
+    _bar(figure, 1, {0: "0 %", worst / 2: "mistakes", worst: f"{100 * worst:.0f} %"}, 1)
     _frame_clusters(figure, clusters)
     return figure
 
@@ -125,13 +144,14 @@ def confusion_difference(
         colorscale=_BETTER,
         zmin=-largest,
         zmax=largest,
-        colorbar={**_bar("clips better", 0), "len": 0.6},
     )
     count = int(np.isfinite(changes["p"]).sum())
-    subtitle = f"{names[1]} (B) minus {names[0]} (A), clips; blue is better" + (
+    a, b = (middle_cut(name, 40) for name in names)
+    subtitle = f"{b} (B) minus {a} (A), clips; blue is better" + (
         f"; grey: p >= {alpha:g}, uncorrected ({count} cells)" if count else ""
     )
-    _axes(figure, full, "What changed", subtitle)
+    _axes(figure, full, "What changed", subtitle, bars=bool(shown.any()))
+    _bar(figure, 1, {-largest: f"{largest:g} worse", 0: "clips", largest: f"{largest:g} better"})
     _frame_clusters(figure, clusters)
     return figure
 
@@ -162,37 +182,66 @@ def _hover_rows(full: list[str], cells: np.ndarray, shares: np.ndarray) -> list[
     ]
 
 
-def _bar(name: str, y: float) -> dict[str, Any]:
-    return {
-        "title": {"text": name, "side": "top"},
-        "thickness": 12,
-        "outlinewidth": 0,
-        "len": 0.42,
-        "y": y,
-        "yanchor": "bottom",
-        "tickformat": ".0%" if name in ("right", "mistakes") else None,
-    }
-
-
-def _axes(figure: go.Figure, full: list[str], title: str, subtitle: str) -> None:
-    """Square cells, class names on both sides, as large as the number of classes needs."""
+def _axes(
+    figure: go.Figure, full: list[str], title: str, subtitle: str, *, bars: bool = True
+) -> None:
+    """Square cells, class names on both sides, as large as the number of classes allows."""
     k = len(full)
-    cell = 34 if k <= NUMBERS_UP_TO else max(8, int(960 / k))
-    width = 22 if k <= NUMBERS_UP_TO else 20
+    names = short_names(full, 22 if k <= NUMBERS_UP_TO else 20)
+    size, cell, side = 12.0, float(LARGEST), 0.0
+    for _ in range(2):  # names get smaller with the cells
+        side = 40 + max((text_width(name, size) for name in names), default=0)
+        cell = min(LARGEST, max(SMALLEST, (WIDEST - side - 15) / max(1, k)))
+        size = min(12.0, cell + 0.5)
+    width = round(max(NARROW, side + k * cell + 15))
     ticks = {
         "tickmode": "array",
         "tickvals": list(range(k)),
-        "ticktext": [text(short(name, width)) for name in full],
-        "tickfont": {"size": 12 if k <= NUMBERS_UP_TO else max(7, min(11, cell - 3))},
+        "ticktext": [text(name) for name in names],
+        "tickfont": {"size": size},
         "showgrid": False,
-        "range": (-0.5, k - 0.5),
+        "constrain": "domain",
     }
-    finish(figure, title=title, subtitle=subtitle, height=max(380, k * cell + 240))
-    figure.update_xaxes(**ticks, tickangle=-90 if k > 6 else 0, title_text="predicted")
-    figure.update_yaxes(**{**ticks, "range": (k - 0.5, -0.5)}, title_text="true", automargin=True)
-    figure.update_xaxes(automargin=True, constrain="domain")
-    figure.update_yaxes(scaleanchor="x", constrain="domain")
-    figure.update_layout(width=max(560, k * cell + 330))
+    level = side - 40 < cell  # a name fits below its column
+    under = 60 if level else side
+    plot = round(k * cell + under) - 48  # of which `finish` leaves below
+    finish(
+        figure, title=title, subtitle=subtitle, width=width, plot_height=plot, above=bars * _BARS
+    )
+    figure.update_layout(margin={"l": side, "b": under})
+    figure.update_xaxes(
+        **ticks,
+        range=(-0.5, k - 0.5),
+        constraintoward="left",
+        tickangle=0 if level else -90,
+        title_text="predicted",
+    )
+    figure.update_yaxes(
+        **ticks, range=(k - 0.5, -0.5), constraintoward="top", scaleanchor="x", title_text="true"
+    )
+
+
+def _bar(figure: go.Figure, trace: int, words: dict[float, str], number: int = 0) -> None:
+    """The scale of a trace as the nth bar between the titles and the plot, with words below it."""
+    layout = figure.layout
+    wide = layout.width - layout.margin.l - layout.margin.r
+    high = layout.height - layout.margin.t - layout.margin.b
+    figure.data[trace].colorbar = {
+        "orientation": "h",
+        "x": (40 + 220 * number - layout.margin.l) / wide,
+        "xanchor": "left",
+        "xpad": 0,
+        "y": 1 + (_BARS - 4) / high,
+        "yanchor": "top",
+        "ypad": 0,
+        "lenmode": "pixels",
+        "len": 160,
+        "thickness": 10,
+        "outlinewidth": 0,
+        "tickvals": list(words),
+        "ticktext": list(words.values()),
+        "tickfont_size": 12,
+    }
 
 
 def _frame_clusters(figure: go.Figure, clusters: pd.DataFrame | None) -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from frviz.figures.style import BLUE, GREY, INK, VERMILLION, finish, need
+from frviz.figures.style import BLUE, GREY, INK, VERMILLION, finish, need, noted
 
 
 def reliability(table: pd.DataFrame, *, title: str = "Reliability", height: int = 480) -> go.Figure:
@@ -66,7 +66,7 @@ def reliability(table: pd.DataFrame, *, title: str = "Reliability", height: int 
     said = f"ECE {facts['ece']:.3f}, NLL {facts['nll']:.3f}, Brier {facts['brier']:.3f}"
     if facts["temperature"] != 1:
         said += f", temperature {facts['temperature']:.2f}"
-    finish(figure, title=title, subtitle=said, height=height)
+    finish(figure, title=title, subtitle=noted(said, table), height=height)
     figure.update_xaxes(range=(0, 1), tickformat=".0%")
     figure.update_xaxes(title_text="confidence", row=2)
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=(0, 1.02), row=1)

@@ -6,7 +6,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from frviz.figures.style import BLUE, GREEN, GREY, LEGEND, VERMILLION, finish
+from frviz.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LEGEND,
+    NARROW,
+    ROW,
+    VERMILLION,
+    finish,
+    text_width,
+)
 
 # Column of metrics.csv -> name, colour, dash. CE: cross-entropy; CL: the head's contrastive loss;
 # unseen: test clips without copies in training.
@@ -55,13 +65,32 @@ def training_curves(
         panels["share of clips, %"] = _OUTCOMES
     if "cl" in metrics and not (metrics["cl"] > 0).any():  # no head
         metrics = metrics.drop(columns="cl")
-    figure = make_subplots(cols=len(panels), horizontal_spacing=0.09)
+    figure = make_subplots(cols=len(panels), horizontal_spacing=0.12)
     for number, curves in enumerate(panels.values(), start=1):
         _add_curves(figure, number, curves, metrics)
     chosen = _mark_selected(figure, metrics, select)
-    finish(figure, title=title, subtitle=subtitle + chosen, height=height)
+    upright, above = _legend_shape(figure, len(panels))
+    finish(figure, title=title, subtitle=subtitle + chosen, height=height, above=above)
     _lay_out(figure, [*panels], epochs or max(len(metrics), 1))
+    for number in range(1, len(panels) + 1):
+        figure.layout["legend" if number == 1 else f"legend{number}"] = {
+            **LEGEND,
+            "orientation": "v" if upright else "h",
+            "x": figure.get_subplot(1, number).xaxis.domain[0],
+        }
     return figure
+
+
+def _legend_shape(figure: go.Figure, panels: int) -> tuple[bool, int]:
+    """Whether legends stand upright, as they must in narrow panels; their height in pixels."""
+    names: dict[str, list[str]] = {}
+    for trace in figure.data:
+        if trace.name and trace.showlegend is not False:
+            names.setdefault(trace.legend, []).append(trace.name)
+    wide = max((sum(text_width(name) + 45 for name in each) for each in names.values()), default=0)
+    rows = max(map(len, names.values()), default=0)
+    upright = wide > (NARROW - 75) / panels
+    return upright, 10 + ROW * (rows if upright else min(rows, 1))
 
 
 def _add_curves(
@@ -129,10 +158,6 @@ def _lay_out(figure: go.Figure, labels: list[str], epochs: int) -> None:
     )
     for number, label in enumerate(labels, start=1):
         figure.update_yaxes(title_text=label, col=number)
-        figure.layout["legend" if number == 1 else f"legend{number}"] = {
-            **LEGEND,
-            "x": figure.get_subplot(1, number).xaxis.domain[0],
-        }
 
 
 def _log_range(figure: go.Figure) -> list[float]:

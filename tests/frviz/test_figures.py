@@ -1,16 +1,20 @@
 """Figures show what their tables hold, at any number of classes, and no name becomes markup."""
 
+import html
 import json
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from plotly.offline import get_plotlyjs
 
 import frviz
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz import figures
+from frviz.figures.style import NARROW, text_width
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -57,6 +61,7 @@ def all_figures(a, b) -> dict[str, go.Figure]:
         "plain": figures.confusion(counts),
         "collapsed": figures.confusion(frviz.collapse_confusion(counts, clusters)),
         "anchors": figures.differences(frviz.choose_anchors(compared.groups, 5)),
+        "single": figures.groups(frviz.ambiguous_groups(a)),
         "map": figures.embedding(frviz.embed(a, method="pca")),
         "pair": figures.embedding_pair(frviz.embed_pair(a, b, method="pca")),
         "outcomes": figures.embedding_pair(
@@ -113,12 +118,13 @@ def test_long_names_are_shortened_on_axes_only(make) -> None:
     assert names[0] in figure.data[1].customdata[0][1]
 
 
-def test_cells_without_a_change_beyond_chance_are_grey(make) -> None:
+def test_cells_without_a_change_beyond_chance_are_grey_and_quiet(make) -> None:
     labels = [0] * 40 + [1] * 40
     a = make(labels, [1] * 12 + [0] * 28 + [1] * 39 + [0])
     b = make(labels, [0] * 40 + [1] * 40)
     compared = frviz.compare(a, b)
     figure = figures.confusion_difference(compared.cells, compared.per_class.index)
+    assert all(float(rgba.rstrip(")").split(",")[3]) < 0.2 for _, rgba in figure.data[0].colorscale)
     grey, coloured = (np.array(trace.z, float) for trace in figure.data)
     assert coloured[0].tolist() == [12, 12]  # more right, fewer mistakes: both better
     assert np.isnan(coloured[1]).all()
@@ -200,6 +206,49 @@ def test_a_wrong_table_is_named(make, pair) -> None:
             draw(table)
 
 
+def lines_of(title: str) -> list[str]:
+    """The lines of a heading as they are read."""
+    for tag in ("<b>", "</b>", "</span>", "<span style='font-size:12px'>"):
+        title = title.replace(tag, "")
+    return [html.unescape(line) for line in title.split("<br>")]
+
+
+def test_titles_fit_their_figure_and_leave_room_for_each_line(pair) -> None:
+    a, b = pair(10)
+    long = ("scores/of/a/model/with/a/long/name.npz:joint", "scores/of/another/model.npz:bone")
+    drawn = frviz.compare(a, b, names=long).figures()
+    for name, figure in drawn.items():
+        lines = lines_of(figure.layout.title.text)
+        room = figure.layout.width or NARROW
+        assert max(text_width(line) for line in lines) < room, name
+        assert figure.layout.margin.t >= 20 * len(lines), name
+    subtitle = " ".join(lines_of(drawn["changes"].layout.title.text)[1:])
+    assert "grey: p >= 0.05, uncorrected" in subtitle
+
+
+def test_models_are_called_by_their_names(pair) -> None:
+    a, b = pair(10)
+    compared = frviz.compare(a, b, names=("plain", "FR Head"))
+    drawn = figures.differences(compared.groups, names=compared.names)
+    entries = [trace.name for trace in drawn.data]
+    assert {"FR Head better", "chosen by plain's test errors"} <= set(entries)
+    slopes = figures.class_slopes(compared.per_class, names=compared.names)
+    assert "FR Head better" in [trace.name for trace in slopes.data]
+    assert "B better" in [trace.name for trace in figures.differences(compared.groups).data]
+
+
+def test_two_maps_share_square_axes(pair) -> None:
+    table = frviz.embed_pair(*pair(10), method="pca")
+    layout = figures.embedding_pair(table).layout
+    assert layout.xaxis.matches is None and layout.yaxis.matches is None
+    assert (layout.xaxis2.matches, layout.yaxis2.matches) == ("x", "y")
+    assert layout.yaxis.scaleanchor == "x" and layout.yaxis2.scaleanchor is None
+    assert np.ptp(layout.xaxis.range) == pytest.approx(np.ptp(layout.yaxis.range))
+    for axis, ends in (("x", layout.xaxis.range), ("y", layout.yaxis.range)):
+        places = table[[f"a_{axis}", f"b_{axis}"]].to_numpy()
+        assert ends[0] < places.min() and places.max() < ends[1]
+
+
 def test_labels_of_slopes_stay_near_their_lines_and_apart(make) -> None:
     names = [f"action {k}" for k in range(12)]
     table = pd.DataFrame(
@@ -224,6 +273,9 @@ def test_histories_are_drawn(tmp_path) -> None:
     figure = figures.calibration_history(table)
     assert [trace.name for trace in figure.data[:2]] == ["TP clips", "FN, FP clips"]
     assert list(figure.data[0].y) == [10, 10]
+    looks = Counter((t.line.color, t.line.dash) for t in figure.data if t.showlegend is not False)
+    assert set(looks.values()) == {1}  # no line of one panel looks like one of another
+    assert {t.legend for t in figure.data} == {None, "legend2"}
     table["fp"] = 2
     assert [t.name for t in figures.calibration_history(table).data[:3]] == [
         "TP clips", "FN clips", "FP clips",
@@ -236,6 +288,36 @@ def test_histories_are_drawn(tmp_path) -> None:
     assert "<img" not in str(learnt.to_dict())
     assert list(learnt.data[0].x) == [0, 1]
     assert len(learnt.data) == 3
+    assert learnt.layout.xaxis.title.text.startswith("share of clips")
+    assert learnt.layout.xaxis.tickformat == ".0%"
+
+
+_OUTSIDE = """async figure => {
+  document.body.innerHTML = "<div style='width: 500px'></div>";
+  const { data, layout } = JSON.parse(figure);
+  const place = document.body.firstChild;
+  place.style.height = layout.height + "px";
+  await Plotly.newPlot(place, data, layout, { responsive: true });
+  const page = place.querySelector(".svg-container").getBoundingClientRect();
+  return [...place.querySelectorAll("text")].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < page.left - 1 || box.right > page.right + 1 ||
+                         box.top < page.top - 1 || box.bottom > page.bottom + 1);
+  }).map(text => text.textContent);
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("k", [10, 60])
+def test_nothing_is_cut_in_a_narrow_window(pair, page, k) -> None:
+    page.set_content("<body style='margin: 0'></body>")
+    page.add_script_tag(content=get_plotlyjs())
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    for name, figure in all_figures(*pair(k)).items():
+        assert page.evaluate(_OUTSIDE, figure.to_json()) == [], name
+        assert [line for line in said if "WARN" in line] == [], name
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 import frviz
+from frviz.figures.style import short_names
 
 HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)><script>alert(2)</script>"
 
@@ -41,8 +42,7 @@ def test_a_report_draws_offline_and_is_inert(
     assert page.title() == " and ".join(names)
     assert page.locator(".js-plotly-plot").count() == 6
     drawn = page.locator("#figure-2 .yaxislayer-above text").all_text_contents()
-    wanted = [name[:29] for name in classes]
-    assert sorted(text[:29] for text in drawn) == sorted(wanted)
+    assert sorted(drawn) == sorted(short_names(classes, 26))
     assert page.locator("img").count() == 0
     for summary in page.locator("summary").all():
         summary.click()

@@ -4,7 +4,7 @@ import { PALETTE, rgb } from "./dom.js";
 
 const { blue, vermillion, green, orange, sky, purple, yellow, grey } = PALETTE;
 const CLASS_COLOURS = [blue, vermillion, green, orange, sky, purple, yellow];
-const OUTCOME_COLOURS = { "both right": grey, fixed: blue, broken: vermillion, "both wrong": purple, right: grey, wrong: vermillion };
+const OUTCOME_COLOURS = { "both right": "#A9AEB8", fixed: blue, broken: vermillion, "both wrong": "#AA4499", right: "#A9AEB8", wrong: vermillion };
 const STEPS = 21; // of the scale of probabilities
 
 /**

@@ -48,6 +48,7 @@ export class Data {
     this.support = new Uint32Array(this.numClasses);
     for (const k of this.label) this.support[k] += 1;
     this.groupOf = new Map(header.groups.map((group) => [group.anchor, group]));
+    this.carried = header.carried ? new Set(header.carried) : null; // clips with joints; null: all
     this.tests = new Map();
     for (let q = 0; q < (arrays.cell_true?.length ?? 0); q += 1)
       this.tests.set(this.cellKey(arrays.cell_true[q], arrays.cell_pred[q]), {
@@ -72,6 +73,13 @@ export class Data {
   /** Name of a class, or "" for none. */
   name(k) {
     return k >= 0 ? this.classes[k] : "";
+  }
+
+  /** A clip in words, for screen readers. */
+  words(i) {
+    if (i < 0) return "No clip.";
+    const says = this.sides.map((side, s) => `${this.header.names[s]} says ${this.classes[this.predicted[side][i]]}`);
+    return `${this.ids[i]}: ${this.classes[this.label[i]]}; ${says.join(", ")}; ${this.outcomes[this.outcome[i]]}.`;
   }
 
   /** Clips of a cell of a model's confusion matrix. */

@@ -37,7 +37,14 @@ export function explorer(root, data, model) {
   state.on("say", () => (spoken.textContent = state.spoken));
   root.addEventListener("keydown", (event) => rootKey(event, state));
   const stopTheme = onTheme(() => state.emit("theme"));
+  // A kernel hears a page while a cell runs, on a thread of its own, but only if it has heard it
+  // before: so the page says at once that it is there.
+  const hello = setTimeout(() => {
+    model.set("_shown", (model.get("_shown") ?? 0) + 1);
+    model.save_changes();
+  }, 300);
   return () => {
+    clearTimeout(hello);
     stopTheme();
     for (const [, view] of Object.values(views)) view?.destroy?.();
     state.destroy();
@@ -63,13 +70,13 @@ function header(state) {
   const { data } = state;
   const { names, accuracy, verdict } = data.header;
   const models = names.map((name, s) =>
-    h("span", { class: "frx-model" }, h("b", { text: (data.pair ? `${"AB"[s]}  ` : "") + name }), h("span", { text: ` ${(100 * accuracy[s]).toFixed(2)} %` })),
+    h("span", { class: "frx-model" }, h("b", { text: data.pair && name !== "AB"[s] ? `${"AB"[s]}  ${name}` : name }), h("span", { text: ` ${(100 * accuracy[s]).toFixed(2)} %` })),
   );
   const chosen = h("div", { class: "frx-chosen" });
   const draw = () => fill(chosen, ...chips(state));
   state.on("selection anchor cell", draw);
   draw();
-  const count = h("span", { class: "frx-muted", text: `${data.size.toLocaleString("en")} clips, ${data.numClasses} classes` });
+  const count = h("span", { class: "frx-muted", text: `${data.size.toLocaleString("en")} clips, ${data.numClasses} ${data.numClasses === 1 ? "class" : "classes"}` });
   return h(
     "div",
     { class: "frx-header" },

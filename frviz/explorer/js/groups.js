@@ -51,7 +51,7 @@ function heading(data) {
   const cells = [
     h("span", { text: "anchor, and what it is taken for" }),
     h("span", { text: data.pair ? "A \u25CB  B \u25CF  accuracy" : "accuracy", title }),
-    h("span", { text: data.pair ? "B \u2212 A, points" : "%", title: "With its 95 % interval; the ends are 25 points" }),
+    h("span", { text: data.pair ? `B \u2212 A, \u00B1${Math.round(100 * scaleOf(data))} points` : "%", title: "With its 95 % interval" }),
   ];
   return h("div", { class: "frx-group frx-group-head" }, ...cells);
 }
@@ -71,14 +71,14 @@ function groupRow(state, group) {
     },
     h("span", { class: "frx-group-name" }, ...words),
     accuracyBar(data, group),
-    data.pair ? differenceBar(group) : h("span", { class: "frx-number", text: `${percent(group.a)} %` }),
+    data.pair ? differenceBar(group, scaleOf(data)) : h("span", { class: "frx-number", text: `${percent(group.a)} %` }),
   );
   return row;
 }
 
 function describe(data, group) {
   const [nameA, nameB] = data.header.names;
-  const base = `${group.clips} clips; ${nameA} ${percent(group.a)} %`;
+  const base = `${data.classes[group.anchor]}: ${group.clips} clips; ${nameA} ${percent(group.a)} %`;
   if (!data.pair) return base;
   const p = Number.isFinite(group.p_holm) ? `, p = ${group.p_holm.toPrecision(2)} (Holm)` : "";
   return `${base}, ${nameB} ${percent(group.b)} %: ${points(group.difference)} points (${points(group.low)} to ${points(group.high)})${p}`;
@@ -98,14 +98,20 @@ function accuracyBar(data, group) {
   return h("span", { class: "frx-scale", "aria-hidden": "true" }, ...(Number.isFinite(group.a) ? marks : []));
 }
 
-/** Difference and interval; the middle is no change, the ends are 25 points. */
-function differenceBar(group) {
+/** What the ends of the scale of differences stand for: all intervals fit, in steps of 5 points. */
+function scaleOf(data) {
+  const ends = data.header.groups.flatMap((g) => [g.low, g.high, g.difference]).filter(Number.isFinite);
+  return Math.max(0.05, Math.ceil(Math.max(0, ...ends.map(Math.abs)) * 20) / 20);
+}
+
+/** Difference and interval; the middle is no change, the ends are the scale's. */
+function differenceBar(group, scale) {
   if (!Number.isFinite(group.difference)) return h("span", { class: "frx-number", text: "\u2013" });
-  const place = (d) => 0.5 + Math.max(-0.5, Math.min(0.5, d * 2));
+  const place = (d) => 0.5 + d / (2 * scale);
   const sure = group.low > 0 || group.high < 0;
   const tone = !sure ? "frx-unsure" : group.difference > 0 ? "frx-up" : "frx-down";
-  const scale = h("span", { class: "frx-scale frx-zero", "aria-hidden": "true" }, span(`frx-move ${tone}`, place(group.low), place(group.high)), span(`frx-dot ${tone}`, place(group.difference)));
-  return h("span", { class: "frx-change" }, scale, h("span", { class: "frx-number", text: points(group.difference) }));
+  const bar = h("span", { class: "frx-scale frx-zero", "aria-hidden": "true" }, span(`frx-move ${tone}`, place(group.low), place(group.high)), span(`frx-dot ${tone}`, place(group.difference)));
+  return h("span", { class: "frx-change" }, bar, h("span", { class: "frx-number", text: points(group.difference) }));
 }
 
 /** Scrolls the list alone, never the page around it. */
@@ -116,7 +122,7 @@ function reveal(list, row) {
 }
 
 function key(event, state, list) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const step = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
   if (!step) return;
   const rows = [...list.children];
   const now = rows.findIndex((row) => row.getAttribute("aria-selected") === "true");

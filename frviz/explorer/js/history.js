@@ -143,12 +143,12 @@ function hatch(ctx, x, y, width, height, colour) {
  * @param {string} colour
  * @param {number} [most] what the upper edge stands for; the largest value
  */
-export function sparkline(ctx, x, y, w, hgt, values, colour, most = Math.max(1e-9, ...values)) {
+export function sparkline(ctx, x, y, w, hgt, values, colour, most = Math.max(1e-9, ...values), width = 1.2) {
   const last = values.length - 1;
   if (last < 0) return;
   const place = (e) => [x + (last ? (w * e) / last : w / 2), y + hgt - (hgt * Math.min(values[e], most)) / (most || 1)];
   ctx.strokeStyle = ctx.fillStyle = colour;
-  ctx.lineWidth = 1.2;
+  ctx.lineWidth = width;
   ctx.lineJoin = "round";
   line(ctx, Array.from(values, (_, e) => place(e)));
   ctx.beginPath();

@@ -7,7 +7,7 @@ import { deckOf } from "./player_view.js";
 
 /** @param {{model: any, el: HTMLElement}} host as anywidget calls it; returns what takes it down */
 function render({ model, el }) {
-  const root = h("div", { class: "frx-root" });
+  const root = h("div", { class: "frx-root", tabindex: -1 }); // a click anywhere brings the keys here
   el.append(root);
   let destroy = () => {};
   const draw = () => {
@@ -36,7 +36,10 @@ function render({ model, el }) {
  * Ctrl or Cmd stay with JupyterLab. It listens on the document, so this has to come before it.
  */
 function guardKeys(root) {
-  const guard = (event) => root.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
+  const guard = ({ target, ctrlKey, metaKey }) => {
+    // JupyterLab asks the element that has the focus, before those around it
+    if (root.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", !ctrlKey && !metaKey);
+  };
   window.addEventListener("keydown", guard, true);
   return () => window.removeEventListener("keydown", guard, true);
 }

@@ -6,8 +6,8 @@ import { pointsInside, simplify } from "./lasso.js";
 import { drawManyPoints, drawPoints, glyph, paint, pointRadius } from "./points.js";
 
 const PAD = 14; // pixels around the points
-const MOST_ARROWS = 400;
-const MANY = 8000; // points from which on they are drawn without blending
+export const MOST_ARROWS = 400;
+export const MANY = 8000; // points from which on they are drawn without blending
 const NEAR = 12; // pixels within which a point is under the pointer
 
 /**
@@ -25,7 +25,7 @@ export class MapPane {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
     this.name = state.data.header.names[side === "a" ? 0 : 1];
     this.box = canvasBox({
-      label: `Map of ${this.name}. Drag: choose clips; arrow keys: next clip; Enter: choose it or not; + and - zoom, 0 shows all.`,
+      label: `Map of ${this.name}. Drag: choose clips. Arrow keys: next clip; with Shift: move; Enter: choose it or not; + and - zoom, F to the chosen, 0 shows all.`,
       class: "frx-map-canvas",
       draw: (ctx, width, height) => this.draw(ctx, width, height),
       keyboard: (event) => this.key(event),
@@ -84,9 +84,10 @@ export class MapPane {
 
   /** Some points: discs for clips that are right, rings for wrong ones. */
   drawLayer(order, radius, alpha) {
-    const glyphs = [glyph("disc", radius), glyph("ring", radius * 1.35)];
+    const many = this.state.data.size > MANY; // too small for rings
+    const glyphs = [glyph("disc", radius), many ? glyph("disc", radius) : glyph("ring", radius * 1.35)];
     const style = { ...this.colouring, glyphOf: this.glyphOf, glyphs, alpha };
-    if (this.state.data.size > MANY) drawManyPoints(this.image, this.xs, this.ys, order, style, backgroundOf(this.theme));
+    if (many) drawManyPoints(this.image, this.xs, this.ys, order, style, backgroundOf(this.theme));
     else drawPoints(this.image, this.xs, this.ys, order, style);
   }
 
@@ -262,6 +263,25 @@ export class MapPane {
     this.listeners.changed();
   }
 
+  /** Zooms so that the chosen clips fill the pane. */
+  zoomToChosen() {
+    const { selection } = this.state;
+    if (!selection.length || !this.xs) return;
+    const { width, height } = this.box;
+    const range = (values, size) => {
+      const places = Array.from(selection, (i) => values[i] / this.ratio);
+      const [low, high] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
+      return [(low + high) / 2, (high - low) / (size - 4 * PAD)];
+    };
+    const [[x, wide], [y, tall]] = [range(this.xs, width), range(this.ys, height)];
+    const { view } = this;
+    const scale = Math.min(60, Math.max(1, view.scale / Math.max(wide, tall, 1e-6)));
+    view.x = (view.x - (x - width / 2)) * (scale / view.scale);
+    view.y = (view.y - (y - height / 2)) * (scale / view.scale);
+    view.scale = scale;
+    this.listeners.changed();
+  }
+
   shift(dx, dy) {
     this.view.x += dx;
     this.view.y += dy;
@@ -269,12 +289,17 @@ export class MapPane {
   }
 
   key(event) {
-    const { state } = this;
-    const act = {
-      ArrowRight: () => state.step(1),
-      ArrowDown: () => state.step(1),
-      ArrowLeft: () => state.step(-1),
-      ArrowUp: () => state.step(-1),
+    const step = (by) => {
+      this.state.step(by);
+      this.state.say(this.state.data.words(this.state.focus));
+    };
+    const pan = { ArrowRight: [-40, 0], ArrowLeft: [40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] }[event.key];
+    const act = event.shiftKey && pan ? () => this.shift(...pan) : {
+      ArrowRight: () => step(1),
+      ArrowDown: () => step(1),
+      ArrowLeft: () => step(-1),
+      ArrowUp: () => step(-1),
+      f: () => this.zoomToChosen(),
       "+": () => this.zoom(1.3),
       "=": () => this.zoom(1.3),
       "-": () => this.zoom(1 / 1.3),

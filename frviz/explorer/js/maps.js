@@ -2,14 +2,14 @@
 
 import { colouring } from "./colours.js";
 import { dropdown, fill, h } from "./dom.js";
-import { MapPane } from "./map_pane.js";
+import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
 
 const METHOD = { tsne: "t-SNE", umap: "UMAP", pca: "PCA", pacmap: "PaCMAP" };
 
 /** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
 export function mapsView(state, tooltip) {
-  const why = state.data.header.missing?.maps;
-  if (why && !state.data.header.maps.length) return null;
+  const { maps, map_choices: choices } = state.data.header;
+  if (!maps.length && !choices?.length) return null;
   return new Maps(state, tooltip);
 }
 
@@ -22,7 +22,8 @@ class Maps {
     this.panes = data.sides.map((side) => new MapPane(state, side, this.view, listeners));
     this.legend = h("div", { class: "frx-legend" });
     this.note = h("p", { class: "frx-note" });
-    this.el = h("div", { class: "frx-maps-view" }, h("div", { class: "frx-maps" }, ...this.panes.map((pane) => pane.el)), this.legend, this.note);
+    this.hints = h("p", { class: "frx-note" });
+    this.el = h("div", { class: "frx-maps-view" }, h("div", { class: "frx-maps" }, ...this.panes.map((pane) => pane.el)), this.legend, this.hints, this.note);
     this.controls = this.makeControls();
     state.on("selection anchor", () => this.update());
     state.on("hover focus", () => this.panes.forEach((pane) => pane.drawOver()));
@@ -61,6 +62,7 @@ class Maps {
       data.pair ? toggle("arrows", "arrows", "From a clip's place in A to its place in B, for up to 400 chosen clips") : null,
       button("+", "Zoom in (Ctrl and wheel)", () => pane.zoom(1.4)),
       button("\u2212", "Zoom out", () => pane.zoom(1 / 1.4)),
+      button("chosen", "Zoom to the chosen clips", () => pane.zoomToChosen()),
       button("all", "Show all (double click)", () => pane.zoom(0)),
     ].filter(Boolean);
   }
@@ -70,6 +72,14 @@ class Maps {
       pane[name] = on;
       pane.drawOver();
     }
+    this.hint();
+  }
+
+  /** Says why arrows are not drawn. */
+  hint() {
+    const count = this.state.selection.length;
+    const none = this.panes[0].arrows && !(count > 0 && count <= MOST_ARROWS);
+    this.hints.textContent = none ? `Arrows: choose up to ${MOST_ARROWS} clips.` : "";
   }
 
   async choose(key) {
@@ -96,9 +106,12 @@ class Maps {
 
   words(map) {
     const lines = map.note ? [`${map.note}.`] : [];
-    if (Number.isFinite(map.displacement))
+    if (Number.isFinite(map.displacement) && map.method === "pca") lines.push(`Median displacement from A to B ${map.displacement.toFixed(2)}.`);
+    else if (Number.isFinite(map.displacement))
       lines.push(`Median displacement from A to B ${map.displacement.toFixed(2)}; another seed of the same model moves clips by ${map.floor.toFixed(2)}.`);
-    lines.push("Discs: right; rings: wrong. Drag to choose clips (Shift adds), Ctrl and drag to move.");
+    if (map.stars?.classes.length) lines.push(`Stars: ${map.stars.kind === "prototype" ? "the head's prototypes" : "means of each class's clips that are right"}.`);
+    if (this.state.data.size <= MANY) lines.push("Discs: right; rings: wrong.");
+    lines.push("Drag to choose clips (Shift adds; in a group its clips alone), Ctrl and drag to move.");
     return lines.join(" ");
   }
 
@@ -117,6 +130,7 @@ class Maps {
       ({ legend } = pane.colouring);
     }
     fill(this.legend, ...legend.map((key) => this.key(key)));
+    this.hint();
     this.redraw();
   }
 
@@ -136,8 +150,10 @@ class Maps {
     this.state.setHover(clip);
     if (clip < 0) return this.tooltip.hide();
     const { data } = this.state;
-    const says = data.sides.map((side, s) => `${data.header.names[s]}: ${data.classes[data.predicted[side][clip]]}`);
-    this.tooltip.show(event, h("b", { text: data.classes[data.label[clip]] }), ...says, h("div", { class: "frx-muted", text: data.ids[clip] }));
+    const sure = (side) => (Number.isNaN(data.pTrue(side, clip)) ? "" : `, p true ${data.pTrue(side, clip).toFixed(2)}`);
+    const says = data.sides.map((side, s) => `${data.header.names[s]}: ${data.classes[data.predicted[side][clip]]}${sure(side)}`);
+    const outcome = data.outcomes[data.outcome[clip]];
+    this.tooltip.show(event, h("b", { text: data.classes[data.label[clip]] }), ...says, outcome, h("div", { class: "frx-muted", text: data.ids[clip] }));
   }
 
   destroy() {

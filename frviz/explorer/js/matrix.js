@@ -23,7 +23,10 @@ export function matrixView(state, tooltip) {
   ].filter(Boolean);
   view.showButtons = segmented("Classes shown", shows, view.show, (show) => view.setShow(show));
   const controls = [view.showButtons];
-  if (data.pair) controls.unshift(segmented("Model shown", sides, view.side, (side) => view.setSide(side)));
+  if (data.pair) {
+    view.sideButtons = segmented("Model shown", sides, view.side, (side) => view.setSide(side));
+    controls.unshift(view.sideButtons);
+  }
   return { el: h("div", { class: "frx-matrix" }, view.box.el, view.note), controls, destroy: () => view.box.destroy() };
 }
 
@@ -44,7 +47,8 @@ class Matrix extends MatrixDrawing {
     canvas.addEventListener("pointerleave", () => this.leave());
     canvas.addEventListener("click", (event) => this.click(event));
     state.on("anchor", () => this.anchorChanged());
-    state.on("cell selection theme", () => this.box.redraw());
+    state.on("cell", () => this.cellChanged());
+    state.on("selection theme", () => this.box.redraw());
     this.rebuild();
   }
 
@@ -56,6 +60,15 @@ class Matrix extends MatrixDrawing {
   setShow(show) {
     this.show = show;
     this.rebuild();
+  }
+
+  /** A cell of the other model, chosen from Python: its matrix is shown. */
+  cellChanged() {
+    const { cell, side } = this.state;
+    if (cell && this.side !== "diff" && this.side !== side) {
+      this.sideButtons?.select(side);
+      this.setSide(side);
+    } else this.box.redraw();
   }
 
   anchorChanged() {

@@ -70,7 +70,7 @@ export class MatrixDrawing {
     const { base, blue, vermillion, grey } = this.inks;
     const diagonal = isDiagonal(row, column);
     if (this.side === "diff") {
-      if (this.isChance(row, column)) return mix(base, grey, 0.35);
+      if (!(this.cells.p[r * this.lines.columns.length + c] < ALPHA)) return mix(base, grey, 0.35);
       const better = diagonal ? value > 0 : value < 0;
       return mix(base, better ? blue : vermillion, 0.25 + 0.75 * Math.min(1, Math.abs(value) / this.largest));
     }
@@ -78,10 +78,12 @@ export class MatrixDrawing {
     return mix(base, diagonal ? blue : vermillion, diagonal ? 0.12 + 0.6 * share : 0.15 + 0.85 * Math.min(1, Math.sqrt(share / 0.6)));
   }
 
-  isChance(row, column) {
-    if (row.classes.length > 1 || column.classes.length > 1) return false;
-    const test = this.data.tests.get(this.data.cellKey(row.classes[0], column.classes[0]));
-    return !test || !(test.p < ALPHA);
+  /** Black or white, whichever is read more easily on a cell. */
+  inkOn(r, c) {
+    const colour = this.colourOf(r, c);
+    if (!colour) return this.colours.ink;
+    const [red, green, blue] = colour.match(/\d+/g).map((v) => (v / 255) ** 2.2);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000" : "#fff";
   }
 
   drawNumbers(ctx) {
@@ -90,7 +92,7 @@ export class MatrixDrawing {
     [ctx.textAlign, ctx.textBaseline] = ["center", "middle"];
     this.eachCell((r, c, value) => {
       if (!value) return;
-      ctx.fillStyle = this.colours.ink;
+      ctx.fillStyle = this.inkOn(r, c);
       const text = this.side === "diff" ? signed(value) : String(value);
       ctx.fillText(text, left + (c + 0.5) * cell, top + (r + (cell >= SPARK_FROM ? 0.32 : 0.52)) * cell);
     });
@@ -105,7 +107,7 @@ export class MatrixDrawing {
       const most = Math.max(1, ...Object.values(spark).flatMap((row) => [...row]));
       for (const [side, row] of Object.entries(spark))
         if (this.side === "diff" || this.side === side)
-          sparkline(ctx, ...box, row, side === "b" && this.side === "diff" ? this.colours.blue : this.colours.ink, most);
+          sparkline(ctx, ...box, row, this.inkOn(r, c), most, side === "b" && this.side === "diff" ? 2.2 : 1.1);
     });
   }
 

@@ -48,7 +48,42 @@ export function matrixCells(data, { rows, columns }) {
     return cells;
   };
   const support = Float64Array.from(rows, (row) => row.classes.reduce((n, k) => n + data.support[k], 0));
-  return { a: sum(data.counts.a), b: data.pair ? sum(data.counts.b) : null, support };
+  const cells = { a: sum(data.counts.a), b: data.pair ? sum(data.counts.b) : null, support };
+  return data.pair ? { ...cells, p: cellTests(data, rows, columns) } : cells;
+}
+
+/** Exact McNemar test of each cell, of clips that only one of the models puts there: (rows x columns). */
+function cellTests(data, rows, columns) {
+  const [rowOf, columnOf] = [rows, columns].map((lines) => {
+    const of = new Int32Array(data.numClasses).fill(-1);
+    lines.forEach((line, at) => line.classes.forEach((k) => (of[k] = at)));
+    return of;
+  });
+  const only = { a: new Uint32Array(rows.length * columns.length), b: new Uint32Array(rows.length * columns.length) };
+  for (let i = 0; i < data.size; i += 1) {
+    const row = rowOf[data.label[i]];
+    const [a, b] = [columnOf[data.predicted.a[i]], columnOf[data.predicted.b[i]]];
+    if (row < 0 || a === b) continue;
+    if (a >= 0) only.a[row * columns.length + a] += 1;
+    if (b >= 0) only.b[row * columns.length + b] += 1;
+  }
+  return Float64Array.from(only.a, (n, at) => mcnemarP(n, only.b[at]));
+}
+
+/**
+ * Two-sided exact McNemar test: a fair coin, thrown for each clip that only one of the models has.
+ * @param {number} a
+ * @param {number} b
+ */
+export function mcnemarP(a, b) {
+  const n = a + b;
+  let term = -n * Math.LN2; // log of C(n, 0) / 2^n
+  let total = 0;
+  for (let k = 0; k <= Math.min(a, b); k += 1) {
+    total += Math.exp(term);
+    term += Math.log((n - k) / (k + 1));
+  }
+  return Math.min(1, 2 * total);
 }
 
 /** Whether a cell holds clips that are right (a class, or a cluster with itself). */

@@ -195,11 +195,15 @@ export class State {
     model.save_changes();
   }
 
-  /** Of newly chosen clips, the first of those that one looks for: broken, fixed, wrong, right. */
+  /**
+   * Of newly chosen clips, the first of those that one looks for: broken, fixed, wrong, right; in a
+   * page, of those whose joints it carries, where there are any.
+   */
   #focusFirst() {
     const { selection, data } = this;
     if (!selection.length || selection.includes(this.focus)) return;
-    const rank = (i) => INTEREST[data.outcomes[data.outcome[i]]];
+    const plays = (i) => (!data.carried || data.carried.has(i) ? 10 : 0);
+    const rank = (i) => plays(i) + INTEREST[data.outcomes[data.outcome[i]]];
     this.focus = selection.reduce((best, i) => (rank(i) > rank(best) ? i : best), selection[0]);
   }
 }

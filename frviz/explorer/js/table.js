@@ -120,7 +120,7 @@ class Table {
   }
 
   key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 }[event.key];
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[event.key];
     if (!step || !this.rows.length) return;
     const at = this.rows.indexOf(this.state.focus);
     const next = at < 0 ? 0 : Math.min(this.rows.length - 1, Math.max(0, at + step));

@@ -66,6 +66,16 @@ export function columnsOf(data) {
         value: (i) => (learnt[i] !== UNKNOWN ? learnt[i] : UNKNOWN + status[i]),
       });
   });
+  if (data.carried)
+    columns.push({
+      key: "carried",
+      title: "plays",
+      help: "Its skeleton is in this file",
+      width: "4em",
+      down: true,
+      text: (i) => (data.carried.has(i) ? "yes" : ""),
+      value: (i) => Number(data.carried.has(i)),
+    });
   if (arrays.copy?.some(Boolean))
     columns.push({ key: "copy", title: "copy", help: "Its content is also among the training clips", width: "4em", text: (i) => (arrays.copy[i] ? "yes" : ""), value: (i) => arrays.copy[i] });
   return columns;

@@ -73,7 +73,7 @@
         return { buffers: [new DataView(made.buffer)] };
       }
       const count = `${header.clip_count ?? 0} of ${header.ids.length} clips are`;
-      const more = `This clip is not carried by this file (${count}): export it with clips=...`;
+      const more = `This clip is not carried by this file (${count}, marked "plays" in the table; to_html(clips=...) carries more).`;
       return { error: header.missing.clips ?? more };
     };
     const values = { payload: new DataView(payload.buffer), selection: [], anchor: "", cell: [], side: "a" };

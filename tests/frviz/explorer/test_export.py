@@ -78,7 +78,12 @@ def test_a_page_is_complete_and_asks_for_nothing(stored_pair, tmp_path) -> None:
     assert found.parts["module"] == (STATIC / "explorer.js").read_bytes()
     header, arrays = found.payload
     whole, all_arrays = unpack(explorer.payload)
-    assert {**header, "clip_count": None, "map_choices": whole["map_choices"]} == whole
+    assert {
+        **header,
+        "clip_count": None,
+        "carried": None,
+        "map_choices": whole["map_choices"],
+    } == whole
     assert header["clip_count"] == len(found.details[0]["details"]) == 9
     for name, array in all_arrays.items():
         np.testing.assert_array_equal(arrays[name], array)

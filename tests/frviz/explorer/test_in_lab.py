@@ -119,3 +119,29 @@ def test_page_and_python_move_each_other(lab, page: Page) -> None:
     page.wait_for_selector(f".frx-chip:has-text('{count} clips chosen')")
     outcome.filter(has_text="broken").click()
     heard(file, lambda seen: seen["selection"] and seen["selection"] != fixed["selection"])
+
+
+def test_the_first_choice_is_heard_while_a_cell_runs(lab, page: Page) -> None:
+    file = start(lab, page, "busy", "import time\nfor _ in range(200): time.sleep(0.1)")
+    page.wait_for_timeout(1500)  # the page says hello, which opens its way to a busy kernel
+    lab.run_cell(page, 1)
+    page.locator(".frx-group", has_text="waving").first.click()
+    assert heard(file, lambda seen: seen["anchor"])["selection"]
+    assert page.locator(".jp-InputPrompt").nth(1).text_content() == "[*]:"
+    lab.stop_kernels()
+
+
+def test_keys_in_the_explorer_are_not_jupyterlabs(lab, page: Page) -> None:
+    start(lab, page, "keys", "1 + 1", "2 + 2")
+    cells = page.locator(".jp-CodeCell").count()
+    places = (".frx-matrix canvas", ".frx-map canvas", ".frx-space .frx-row", ".frx-panel-head h3",
+              ".frx-group[data-anchor]", ".frx-outcome")  # fmt: skip
+    for place in places:
+        page.locator(place).first.click()
+        for key in ("a", "b", "x", "d", "d", "0", "0", "m", "y"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(200)
+        assert page.locator(".jp-CodeCell").count() == cells, place
+        assert page.locator(".jp-Dialog").count() == 0, place
+    assert page.locator(".frx-matrix canvas").count() == 1
+    lab.stop_kernels()

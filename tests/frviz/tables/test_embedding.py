@@ -7,6 +7,7 @@ import pytest
 
 import frviz
 from frcore.errors import UserError
+from frviz.explorer.maps import encode_map
 from frviz.tables import layout
 from frviz.tables.embedding import class_centres
 
@@ -137,6 +138,32 @@ def test_two_models_share_a_layout(model, symmetric) -> None:
     # noise within a class differs, classes keep their place: far below unrelated maps (above 1)
     assert table.attrs["displacement"] < 0.5
     assert 0 < table.attrs["floor"] < 0.5
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_centre_of_one_model_alone_is_kept_there(model, make, symmetric) -> None:
+    b = model()
+    none_right = np.where(b.labels == 2, 3, b.predicted)
+    a = make(b.labels, none_right, CLASSES, features=dict(b.features))
+    table = frviz.embed_pair(a, b, method="pca", symmetric=symmetric)
+    stars = table[table["kind"] != "clip"].set_index("class")
+    assert list(stars.index) == ["c0", "c1", "c2", "c3"]
+    assert stars["a_x"].isna().tolist() == [False, False, True, False]
+    assert np.isfinite(stars[["b_x", "b_y"]]).all(axis=None)
+    # amid the clips of its class, all of which B has right: nearer to them than to any other's
+    clips = table[table["kind"] == "clip"]
+    centres = clips.groupby("class")[["b_x", "b_y"]].mean()
+    apart = np.linalg.norm(centres - stars.loc["c2", ["b_x", "b_y"]].to_numpy(float), axis=1)
+    assert centres.index[apart.argmin()] == "c2"
+    assert np.isfinite([table.attrs["displacement"], table.attrs["floor"]]).all()
+    # the other way round: A's map, and what the explorer shows, which needs both places
+    table = frviz.embed_pair(b, a, method="pca", symmetric=symmetric)
+    assert table.loc[table["class"] == "c2", "b_x"].isna().sum() == 1
+    subject = frviz.compare(b, a)._subject()
+    entry, arrays = encode_map(subject, table)
+    assert entry["stars"]["classes"] == [0, 1, 3]
+    assert arrays["map0_a"].shape == (120, 2) and arrays["star0_b"].shape == (3, 2)
+    assert np.isfinite(entry["arrays"]["bounds"]).all()
 
 
 def test_outcomes_by_hand(model, make) -> None:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellWords, fitted, matrixCells, matrixLines, shorten, shortP } from "../matrix_model.js";
+import { cellWords, fitted, matrixCells, matrixLines, mcnemarP, shorten, shortP } from "../matrix_model.js";
 import { smallData } from "./fixtures.js";
 
 test("all classes stand in the order of their clusters", () => {
@@ -49,4 +49,23 @@ test("names are shortened at their end, p values as people write them", () => {
   assert.equal(shortP(0.0312), "0.031");
   assert.equal(shortP(0.00004), "4e-5");
   assert.equal(shortP(NaN), "unknown");
+});
+
+test("what B changed is tested in every cell, of single classes and of several", () => {
+  const data = smallData();
+  const { p } = matrixCells(data, matrixLines(data, "all", -1)); // order: wave, write, read
+  // write taken for read: clips 1 and 2 by A, 2 by B: one clip by A alone, p = 1
+  assert.equal(p[1 * 3 + 2], 1);
+  const clusters = matrixCells(data, matrixLines(data, "clusters", -1)).p;
+  assert.equal(clusters.length, 4);
+  assert.equal(clusters[2], 1); // clip 5 alone goes to wave, by B
+});
+
+test("the exact McNemar test, by hand", () => {
+  assert.equal(mcnemarP(0, 0), 1);
+  assert.ok(Math.abs(mcnemarP(0, 5) - 2 / 32) < 1e-12);
+  assert.ok(Math.abs(mcnemarP(1, 5) - (2 * (1 + 6)) / 64) < 1e-12);
+  assert.ok(Math.abs(mcnemarP(8, 1) - mcnemarP(1, 8)) < 1e-15);
+  assert.ok(mcnemarP(748, 892) > 3e-4 && mcnemarP(748, 892) < 5e-4); // scipy: 0.00041
+  assert.equal(mcnemarP(4000, 4000), 1);
 });
