@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from frcore.errors import UserError
 from frviz.comparison import compare
 from frviz.explorer.maps import FirstMap
 from frviz.explorer.subject import one_model
@@ -58,5 +59,10 @@ def explore(
     if b is not None:
         found = compare(a, b, names=names, reference=reference, seed=seed)
         return found.explore(space=space, method=method, maps=maps, data=data)
+    if isinstance(a, list | tuple):
+        raise UserError(
+            "One model is one run: explore(run). Lists of runs (seeds) are compared: "
+            "explore([a1, a2], [b1, b2])."
+        )
     subject = one_model(a, name=names, space=space, reference=reference, data=data)
     return open_explorer(subject, space=space, method=method, maps=maps, seed=seed)

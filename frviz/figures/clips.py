@@ -96,19 +96,26 @@ def check_clips(
     """One clip or several as a list, each (T, M, V, C) float64, and their titles (or none).
 
     Raises:
-        UserError: a clip of another shape, or not as many titles as clips.
+        UserError: no clip, one that is no array or of another shape, or not as many titles.
     """
-    clips = [clips] if getattr(clips, "ndim", 0) in (3, 4) else list(clips)
+    clips = [clips] if isinstance(clips, str) or getattr(clips, "ndim", 0) in (3, 4) else clips
     clips = [_checked(clip, skeleton) for clip in clips]
+    if not clips:
+        raise UserError("There is no clip: give one or more arrays.")
     titles = [] if titles is None else list(titles)
-    if not clips or len(titles) not in (0, len(clips)):
+    if len(titles) not in (0, len(clips)):
         raise UserError(f"{len(titles)} titles for {len(clips)} clips; give one a clip.")
     return clips, titles
 
 
 def _checked(clip: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(T, M, V, C) float64."""
-    clip = np.asarray(clip, dtype=np.float64)
+    try:
+        clip = np.asarray(clip, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"A clip is an array, not {type(clip).__name__}; Store.clip(id) gives stored ones."
+        ) from None
     shape = clip.shape
     clip = clip[:, None] if clip.ndim == 3 else clip
     joints = skeleton.num_joints

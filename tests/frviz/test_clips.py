@@ -161,7 +161,7 @@ def test_names_are_inert():
         (np.zeros((5, 3, 3)), {"titles": ["a", "b"]}, "2 titles for 1 clips"),
         (np.zeros((5, 3, 3)), {"frames": 0}, "frames is 0"),
         (np.zeros((5, 3, 3)), {"frames": [5]}, r"\[5\].*0..4"),
-        ([], {}, "0 clips"),
+        ([], {}, "no clip"),
     ],
 )
 def test_a_mistake_is_named(clip, options, message):

@@ -101,8 +101,9 @@ export class MatrixDrawing {
   drawSparks(ctx) {
     const { left, top, cell } = this.layout;
     this.eachCell((r, c) => {
-      const spark = this.sparkOf(r, c);
-      if (!spark) return;
+      const at = r * this.lines.columns.length + c;
+      const spark = this.cells.a[at] || this.cells.b?.[at] ? this.sparkOf(r, c) : null;
+      if (!spark) return; // nor where nothing is left of a confusion: the tooltip has it
       const box = [left + (c + 0.12) * cell, top + (r + 0.56) * cell, cell * 0.74, cell * 0.32];
       const most = Math.max(1, ...Object.values(spark).flatMap((row) => [...row]));
       for (const [side, row] of Object.entries(spark))

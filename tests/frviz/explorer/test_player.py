@@ -64,7 +64,7 @@ def test_a_stored_clip_plays() -> None:
         (CLIP, {"skeleton": "ntu52"}, "Did you mean 'ntu25'"),
         (CLIP, {"skeleton": "ucla20"}, r"shape \(12, 25, 3\); expected \(T, 20, C\)"),
         (CLIP[0], {"skeleton": "ntu25"}, "A clip has shape"),
-        ([], {"skeleton": "ntu25"}, "0 titles for 0 clips"),
+        ([], {"skeleton": "ntu25"}, "no clip"),
         ([CLIP, CLIP], {"skeleton": "ntu25", "titles": ["one"]}, "1 titles for 2 clips"),
         (CLIP, {"skeleton": "ntu25", "fps": 0}, "fps is 0"),
         (CLIP, {"skeleton": "ntu25", "fps": "30"}, "fps is '30'"),
@@ -122,3 +122,12 @@ def test_it_waits_for_who_asked_for_less_motion(page: "Page", tmp_path: Path) ->
     page.get_by_role("button", name="Play", exact=True).wait_for()
     trails = page.get_by_role("button", name="Trails of hands and feet")
     assert trails.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize(
+    ("clips", "words"),
+    [("a01_p19_r01", "is an array, not str"), ([], "no clip"), (["x"], "is an array, not str")],
+)
+def test_what_is_no_clip_is_said(clips, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        play(clips, skeleton="ntu25")

@@ -218,7 +218,7 @@ def test_names_and_sources_that_do_not_fit_are_said(pair) -> None:
         frviz.explore(pair[0], names=("a", "b"))
     with pytest.raises(UserError, match="names: expected two"):
         frviz.explore(*pair, names="ab c")
-    with pytest.raises(UserError, match="Cannot take predictions from list"):
+    with pytest.raises(UserError, match="Lists of runs"):
         frviz.explore(list(pair))
 
 
@@ -323,3 +323,9 @@ def test_the_page_speaks_on_a_thread_of_its_own(explorer, sent) -> None:
     assert explorer.selection == []
     done.set()
     thread.join()
+
+
+def test_a_list_of_runs_needs_another_one(random_pair) -> None:
+    a, b = random_pair(60)
+    with pytest.raises(UserError, match="Lists of runs"):
+        frviz.explore([a, b])
