@@ -12,6 +12,19 @@ app = make_app(
 )
 
 
+# Options that both commands have.
+Names = Annotated[tuple[str, str] | None, typer.Option(help="How the two are called, A and B.")]
+Labels = Annotated[
+    Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
+]
+BenchmarkName = Annotated[
+    str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
+]
+Scores = Annotated[
+    tuple[str, str] | None, typer.Option(help="Arrays of .npz score files to take, for A and B.")
+]
+
+
 def main() -> None:
     """Entry point of `frviz` and `python -m frviz`."""
     app(prog_name="frviz")
@@ -27,23 +40,14 @@ def compare(
     more_b: Annotated[
         list[Path] | None, typer.Option("--b", help="Another seed of B; may be repeated.")
     ] = None,
-    names: Annotated[
-        tuple[str, str] | None, typer.Option(help="How the two are called, A and B.")
-    ] = None,
+    names: Names = None,
     reference: Annotated[
         Path | None,
         typer.Option(help="Whose confusions make groups and levels; both models by default."),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
-    ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
-    ] = None,
-    scores: Annotated[
-        tuple[str, str] | None,
-        typer.Option(help="Arrays of .npz score files to take, for A and B."),
-    ] = None,
+    labels: Labels = None,
+    benchmark: BenchmarkName = None,
+    scores: Scores = None,
     report: Annotated[
         Path | None, typer.Option(help="Write everything to this HTML file, to be read offline.")
     ] = None,
@@ -75,25 +79,16 @@ def explore(
         "explorer.html"
     ),
     clips: Annotated[int, typer.Option(help="Clips that the file carries, mistakes first.")] = 64,
-    names: Annotated[
-        tuple[str, str] | None, typer.Option(help="How the two are called, A and B.")
-    ] = None,
+    names: Names = None,
     space: Annotated[
         str, typer.Option(help="Features of the map: backbone, or a head's branch.")
     ] = "backbone",
     method: Annotated[
         str, typer.Option(help="Of the map: auto, tsne, umap, pacmap, pca or none.")
     ] = "auto",
-    labels: Annotated[
-        Path | None, typer.Option(help="True classes of published score files (val_label.pkl).")
-    ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option(help="Whose class names score files have, such as nw_ucla.")
-    ] = None,
-    scores: Annotated[
-        tuple[str, str] | None,
-        typer.Option(help="Arrays of .npz score files to take, for A and B."),
-    ] = None,
+    labels: Labels = None,
+    benchmark: BenchmarkName = None,
+    scores: Scores = None,
     seed: Annotated[int, typer.Option(help="Of the map, intervals and halves.")] = 0,
 ) -> None:
     """Write linked views of one model or two as one HTML file, with skeletons that play."""

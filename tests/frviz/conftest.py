@@ -97,6 +97,17 @@ def page() -> "Iterator[Page]":
         browser.close()
 
 
+@pytest.fixture
+def seen(page: "Page") -> dict[str, list[str]]:
+    """What the page asks for (its own module is a "blob:"), its messages and dialogs."""
+    found: dict[str, list[str]] = {"requests": [], "console": [], "dialogs": []}
+    page.on("request", lambda r: found["requests"].append(r.url.partition("null/")[0]))
+    page.on("console", lambda m: found["console"].append(m.text))
+    page.on("pageerror", lambda e: found["console"].append(str(e)))
+    page.on("dialog", lambda d: (found["dialogs"].append(d.message), d.dismiss()))
+    return found
+
+
 @dataclass(frozen=True)
 class Lab:
     """A JupyterLab on 127.0.0.1 and its folder of notebooks."""
