@@ -3,6 +3,10 @@
 import html
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
+
+# No progress bars in this context: in a widget's handler there is no cell that they belong to.
+SILENT: ContextVar[bool] = ContextVar("SILENT", default=False)
 
 # Control characters and those that turn the direction of writing
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from frcore.data.augment import ClipPipeline
 from frcore.device import autocast
+from frcore.display import SILENT
 from frcore.errors import unknown_name
 from frcore.recognizer import Recognizer
 
@@ -59,7 +60,9 @@ def forward_split(
     batches = torch.arange(len(pipeline.clips)).split(batch_size)
     model.eval()
     try:
-        for index in tqdm(batches, desc="evaluation", unit="batch", delay=2, leave=False):
+        for index in tqdm(
+            batches, desc="evaluation", unit="batch", delay=2, leave=False, disable=SILENT.get()
+        ):
             if stopped():
                 raise Stopped
             with autocast(device, dtype):

@@ -213,6 +213,16 @@ def is_trained(source: Any) -> bool:
     return isinstance(source, Run)
 
 
+def head_spaces(source: Any) -> list[str]:
+    """The branches of a run's head, whose features it can predict; none of what has no head."""
+    if not is_trained(source):
+        return []
+    try:
+        return [str(name) for name in open_run(source).calibration.get("spaces", ())]
+    except UserError:  # a checkpoint on its own
+        return []
+
+
 def judges_of(
     sources: list[Any], known: list[tuple[Predictions, ...]] | None, who: str
 ) -> tuple[tuple[tuple[Predictions, ...], ...], str]:

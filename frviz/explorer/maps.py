@@ -101,7 +101,8 @@ def check_maps(subject: Subject, maps: pd.DataFrame | Sequence[pd.DataFrame]) ->
             raise UserError(
                 "maps: expected what frviz.embed made of this model, or frviz.embed_pair of both."
             )
-        content = tuple(content_of(model, space) for model in subject.sides.values())
+        models = subject.with_space(space).sides.values()
+        content = tuple(content_of(model, space) for model in models)
         clips = table.index[table["kind"] == "clip"]
         if tuple(table.attrs.get("content", ())) != content or list(clips) != list(
             subject.a.sample_ids

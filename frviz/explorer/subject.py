@@ -20,7 +20,14 @@ from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frviz.explorer.history import History, history_of
-from frviz.sources import Source, class_labels, is_trained, marked_name, predictions_of
+from frviz.sources import (
+    Source,
+    class_labels,
+    head_spaces,
+    is_trained,
+    marked_name,
+    predictions_of,
+)
 from frviz.tables.groups import ambiguous_groups
 from frviz.tables.shown import percent
 from frviz.tables.statistics import wilson
@@ -87,10 +94,16 @@ class Subject:
             for anchor, names in self.groups["members"].items()
         }
 
-    @property
+    @cached_property
     def spaces(self) -> list[str]:
-        """Spaces of which all models have features."""
-        return [s for s in self.a.features if all(s in m.features for m in self.sides.values())]
+        """Spaces of which all models have features; after them those that their runs can make."""
+        held = [s for s in self.a.features if all(s in m.features for m in self.sides.values())]
+        possible = [
+            [*model.features, *head_spaces(origin)]
+            for model, origin in zip(self.sides.values(), self.origins, strict=False)
+        ]
+        more = [s for s in possible[0] if all(s in names for names in possible)]
+        return list(dict.fromkeys([*held, *more]))
 
     @cached_property
     def histories(self) -> tuple[dict[str, History], str]:

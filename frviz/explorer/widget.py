@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import traitlets
 
-from frcore.display import plain
+from frcore.display import SILENT, plain
 from frcore.errors import UserError, did_you_mean, unknown_name
 from frviz.explorer.details import clip_details
 from frviz.explorer.export import page_parts, write_html
@@ -27,7 +27,6 @@ from frviz.explorer.payload import explorer_payload
 from frviz.explorer.payload_format import pack
 from frviz.explorer.selected import samples_table
 from frviz.explorer.subject import Subject
-from frviz.tables.layout import SILENT
 
 log = logging.getLogger(__name__)
 
@@ -239,12 +238,13 @@ class Explorer(anywidget.AnyWidget):
         return pack({"kind": "map", "map": entry}, arrays)
 
     def _made(self, space: str, method: str) -> pd.DataFrame:
-        """A map, made once."""
+        """A map, made once; what a run has to predict for it is predicted."""
         with self._making:
             made = self._maps.get(f"{space}/{method}")
             if made is None:
                 silent = SILENT.set(True)
                 try:
+                    self._subject = self._subject.with_space(space)
                     made = make_map(self._subject, space=space, method=method, seed=self._seed)
                 finally:
                     SILENT.reset(silent)
@@ -296,5 +296,7 @@ def open_explorer(
 ) -> Explorer:
     """An explorer of a subject, with its first map made (see `frviz.explore`)."""
     tables = first_maps(subject, space=space, method=method, maps=maps, seed=seed)
+    for table in tables:
+        subject = subject.with_space(table.attrs["space"])
     space = tables[0].attrs["space"] if tables else space
     return Explorer(subject, maps=tables, space=space, seed=seed)

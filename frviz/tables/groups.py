@@ -127,9 +127,8 @@ def halves(sample_ids: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarr
     A clip's half depends on the ids and the seed, never on the order of the clips.
     """
     salt = str(seed).encode()
-    keys = np.array(
-        [blake2b(name.encode(), key=salt, digest_size=8).digest() for name in sample_ids]
-    )
+    digests = (blake2b(name.encode(), key=salt, digest_size=8).digest() for name in sample_ids)
+    keys = np.frombuffer(b"".join(digests), dtype=">u8")
     order = np.lexsort((keys, labels))  # by class, at random within
     first = np.zeros(len(labels), bool)
     first[order[::2]] = True  # runs on over the classes, so odd ones do not favour a half

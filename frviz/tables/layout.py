@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import warnings
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from frcore.display import SILENT
 from frcore.errors import UserError, unknown_name
 from frcore.files import atomic_write
 from frcore.predictions import Predictions
@@ -30,9 +30,6 @@ LIBRARIES = {"tsne": "openTSNE", "umap": "umap-learn", "pacmap": "pacmap", "pca"
 COMPONENTS = 50
 AUTO_TSNE_UP_TO = 20_000  # points; beyond, UMAP is several times faster
 FEWEST = 10  # points that t-SNE and UMAP need
-
-# No progress bars in this context: in a widget's handler there is no cell that they belong to.
-SILENT: ContextVar[bool] = ContextVar("SILENT", default=False)
 
 
 def choose_method(method: str, points: int) -> str:

@@ -129,9 +129,11 @@ def bootstrap(
         Limits and p, each (R,); NaN for a row without clips.
     """
     rng = np.random.default_rng(seed)
-    values = np.append(values, (-1.0, 1.0))
     clips = counts.sum(axis=1)
-    padded = np.column_stack([counts, np.ones((len(counts), 2))])
+    values, kind = np.unique(np.append(values, (-1.0, 1.0)), return_inverse=True)
+    padded = np.zeros((len(counts), len(values)))
+    for column, added in zip(kind, [*counts.T, 1, 1], strict=True):
+        padded[:, column] += added
     low, high, p = (np.full(len(counts), np.nan) for _ in range(3))
     for row in np.flatnonzero(clips):  # by row: all draws at once would be gigabytes
         size = int(clips[row]) + 2

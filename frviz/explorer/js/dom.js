@@ -66,12 +66,11 @@ export function segmented(label, choices, value, choose) {
  * @param {(value: string) => void} choose
  */
 export function dropdown(label, choices, value, choose) {
-  const select = h(
-    "select",
-    { class: "frx-select", on: { change: () => choose(select.value) } },
-    ...choices.map((c) => h("option", { value: c.value, text: c.text, selected: c.value === value })),
-  );
-  return h("label", { class: "frx-field" }, h("span", { text: label }), select);
+  const select = h("select", { class: "frx-select", on: { change: () => choose(select.value) } });
+  const el = h("label", { class: "frx-field" }, h("span", { text: label }), select);
+  el.offer = (offered, chosen) => fill(select, ...offered.map((c) => h("option", { value: c.value, text: c.text, selected: c.value === chosen })));
+  el.offer(choices, value);
+  return el;
 }
 
 /**

@@ -2,9 +2,8 @@
 
 import { colouring } from "./colours.js";
 import { dropdown, fill, h } from "./dom.js";
+import { mapChoice } from "./map_choice.js";
 import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
-
-const METHOD = { tsne: "t-SNE", umap: "UMAP", pca: "PCA", pacmap: "PaCMAP" };
 
 /** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
 export function mapsView(state, tooltip) {
@@ -33,15 +32,6 @@ class Maps {
     this.update();
   }
 
-  choices() {
-    const { map_choices: wanted } = this.state.data.header;
-    const made = this.maps.map(({ key, space, method }) => ({ value: key, text: `${METHOD[method] ?? method} of ${space}` }));
-    const more = (wanted ?? [])
-      .map(({ space, method }) => ({ value: `${space}/${method}`, text: `${METHOD[method] ?? method} of ${space}` }))
-      .filter((choice) => !made.some((m) => m.value === choice.value));
-    return [...made, ...more];
-  }
-
   makeControls() {
     const { data } = this.state;
     const colours = [
@@ -56,7 +46,7 @@ class Maps {
     };
     const pane = this.panes[0];
     return [
-      dropdown("map", [...(this.maps.length ? [] : [{ value: "", text: "none" }]), ...this.choices()], this.maps[0]?.key ?? "", (key) => this.choose(key)),
+      ...mapChoice([...this.maps, ...(data.header.map_choices ?? [])], this.maps[0], (key) => this.choose(key)),
       dropdown("colour", colours, this.by, (by) => ((this.by = by), this.update())),
       toggle("stars", "stars", "Prototypes of this space, or means of the clips that are right"),
       data.pair ? toggle("arrows", "arrows", "From a clip's place in A to its place in B, for up to 400 chosen clips") : null,
@@ -88,20 +78,34 @@ class Maps {
     let map = this.maps.find((m) => m.key === key);
     if (!map) {
       const at = key.lastIndexOf("/");
-      fill(this.note, "The host is laying the clips out; this can take a minute\u2026");
+      const stopWaiting = this.wait(key);
       try {
         const { header, arrays } = await this.state.ask({ kind: "map", space: key.slice(0, at), method: key.slice(at + 1) });
         map = unpack(header.map, arrays);
         this.maps.push(map);
       } catch (error) {
-        fill(this.note, error.message);
+        if (this.wanted === key) fill(this.note, error.message);
         return;
+      } finally {
+        stopWaiting();
       }
     }
     if (this.wanted !== key) return; // another one was chosen meanwhile
     this.map = map;
     for (const pane of this.panes) pane.setMap(map);
     fill(this.note, this.words(map));
+  }
+
+  /** Says that the kernel works, and for how long; another map can be looked at meanwhile. */
+  wait(key) {
+    const start = performance.now();
+    const say = () => {
+      const seconds = Math.round((performance.now() - start) / 1000);
+      if (this.wanted === key) fill(this.note, `The clips are being laid out (${seconds} s); this can take a minute.`);
+    };
+    say();
+    const timer = setInterval(say, 1000);
+    return () => clearInterval(timer);
   }
 
   words(map) {
