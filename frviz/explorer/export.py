@@ -17,7 +17,7 @@ import pandas as pd
 from frcore.display import plain
 from frcore.errors import UserError
 from frcore.files import atomic_write
-from frviz.explorer.details import clip_details, near_clips
+from frviz.explorer.details import clip_details, near_clips, rival_of
 from frviz.explorer.maps import first_maps
 from frviz.explorer.payload import explorer_payload, for_page
 from frviz.explorer.payload_format import pack, unpack
@@ -27,6 +27,8 @@ STATIC = Path(__file__).parent / "static"
 REPORT_POINTS = 1_000  # clips up to which a report lays out its map by t-SNE
 REPORT_CLIPS = 32  # that a report carries
 
+Details = Mapping[str, Mapping[str, bytes]]  # payloads of kind "details" by sample id and side
+
 # Nothing may be fetched, whatever a name in the data says; blob: is the page's own module.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; "
@@ -35,13 +37,13 @@ POLICY = (
 _BODY = ":root { color-scheme: light dark; } body { margin: 0; }"
 
 
-def write_html(path: Path, payload: bytes, details: Mapping[str, bytes], *, title: str) -> Path:
+def write_html(path: Path, payload: bytes, details: Details, *, title: str) -> Path:
     """Writes a page, its folder with it.
 
     Args:
         path: of the file.
         payload: of kind "explorer".
-        details: payloads of kind "details" by sample id: the clips that the page carries.
+        details: the clips that the page carries, from `carried_details`.
         title: of the page.
 
     Returns:
@@ -65,7 +67,7 @@ def write_html(path: Path, payload: bytes, details: Mapping[str, bytes], *, titl
     return path
 
 
-def explorer_snippet(payload: bytes, details: Mapping[str, bytes]) -> str:
+def explorer_snippet(payload: bytes, details: Details) -> str:
     """The same as a part of a page, whose policy has to allow what `POLICY` does.
 
     Args:
@@ -105,7 +107,7 @@ def page_parts(
     clips: int,
     *,
     space: str = "backbone",
-) -> tuple[bytes, dict[str, bytes]]:
+) -> tuple[bytes, Details]:
     """What a page carries.
 
     Args:
@@ -116,13 +118,13 @@ def page_parts(
         space: as in `carried_details`.
 
     Returns:
-        The payload for the page, and payloads of kind "details" by sample id.
+        The payload for the page, and the clips that it carries.
     """
     details = carried_details(subject, clips, space=space)
     return for_page(payload, subject, maps, details), details
 
 
-def carried_details(subject: Subject, clips: int, *, space: str = "backbone") -> dict[str, bytes]:
+def carried_details(subject: Subject, clips: int, *, space: str = "backbone") -> Details:
     """The clips that a page carries: mistakes first, all classes in turn, with their nearest clips.
 
     Args:
@@ -131,7 +133,8 @@ def carried_details(subject: Subject, clips: int, *, space: str = "backbone") ->
         space: in which clips are near.
 
     Returns:
-        Payloads of kind "details" by sample id, one a clip.
+        Payloads of kind "details" by sample id and side: as A sees the clip, and as B does where
+        its rival is another class.
 
     Raises:
         UserError: `clips` is no number of clips.
@@ -146,11 +149,25 @@ def carried_details(subject: Subject, clips: int, *, space: str = "backbone") ->
     for row in _mistakes_first(subject):
         if len(carried) >= clips:
             break
-        for clip in near_clips(subject, int(row), space=space)[0]:
-            name = subject.a.sample_ids[clip.row]
-            if len(carried) < clips and name in stored:
-                carried[name] = None
-    return {name: clip_details(subject, name, space=space, carried=carried) for name in carried}
+        for side in _sides(subject, int(row)):
+            for clip in near_clips(subject, int(row), space=space, side=side)[0]:
+                name = subject.a.sample_ids[clip.row]
+                if len(carried) < clips and name in stored:
+                    carried[name] = None
+    return {
+        name: {
+            side: clip_details(subject, name, space=space, side=side, carried=carried)
+            for side in _sides(subject, subject.place[name])
+        }
+        for name in carried
+    }
+
+
+def _sides(subject: Subject, row: int) -> tuple[str, ...]:
+    """Whose nearest clips are shown of a clip: those of B where its rival is another class."""
+    if subject.b is None or rival_of(subject, row, "b") == rival_of(subject, row, "a"):
+        return ("a",)
+    return ("a", "b")
 
 
 def _mistakes_first(subject: Subject) -> np.ndarray:
@@ -167,17 +184,19 @@ def _mistakes_first(subject: Subject) -> np.ndarray:
     return np.lexsort((labels, turn, rank))
 
 
-def _joined(details: Mapping[str, bytes]) -> bytes:
+def _joined(details: Details) -> bytes:
     """All details as one payload: a clip that is near to several others is there once."""
     headers, arrays, names = {}, {}, {}
-    for sample_id, payload in details.items():
-        header, own = unpack(payload)
-        header.pop("arrays")
-        for clip in header["clips"]:
-            name = names.setdefault(clip["id"], f"joints_{len(names)}")
-            arrays[name] = own[clip["joints"]]
-            clip["joints"] = name
-        headers[sample_id] = header
+    for sample_id, by_side in details.items():
+        headers[sample_id] = {}
+        for side, payload in by_side.items():
+            header, own = unpack(payload)
+            header.pop("arrays")
+            for clip in header["clips"]:
+                name = names.setdefault(clip["id"], f"joints_{len(names)}")
+                arrays[name] = own[clip["joints"]]
+                clip["joints"] = name
+            headers[sample_id][side] = header
     return pack({"kind": "carried", "details": headers}, arrays)
 
 

@@ -66,10 +66,11 @@
     const { header } = opened(payload);
     const carried = opened(details);
     const found = new Map(Object.entries(carried.header.details));
-    const answer = ({ kind, id }) => {
+    const answer = ({ kind, id, side }) => {
       if (kind !== "details") return { error: "A page holds the maps it was made with: make others in a notebook." };
       if (found.has(id)) {
-        const made = renamed(details, carried.start, { ...found.get(id), arrays: carried.header.arrays });
+        const own = found.get(id)[side] ?? found.get(id).a; // B has its own where its rival differs
+        const made = renamed(details, carried.start, { ...own, arrays: carried.header.arrays });
         return { buffers: [new DataView(made.buffer)] };
       }
       const count = `${header.clip_count ?? 0} of ${header.ids.length} clips are`;

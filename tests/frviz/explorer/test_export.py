@@ -100,15 +100,31 @@ def test_clips_of_a_page_share_their_joints(stored_pair, tmp_path) -> None:
     explorer = frviz.explore(*stored_pair, method="none")
     header, arrays = opened(explorer.to_html(tmp_path / "x.html", clips=12)).details
     assert len(arrays) == len(header["details"]) == 12
-    for name, details in header["details"].items():
+    for name, sides in header["details"].items():
+        details = sides["a"]
         assert details["id"] == name
         assert details["clips"][0]["role"] == "chosen"
         assert details["clips"][0]["id"] == name
         for clip in details["clips"]:
             assert clip["id"] in header["details"]
             assert arrays[clip["joints"]].shape == (5, 1, 3, 3)
-    by_clip = {(c["id"], c["joints"]) for d in header["details"].values() for c in d["clips"]}
-    assert len(by_clip) == 12
+    shown = [side for sides in header["details"].values() for side in sides.values()]
+    assert len({(clip["id"], clip["joints"]) for side in shown for clip in side["clips"]}) == 12
+
+
+def test_a_page_carries_the_rival_that_b_sees(stored_pair) -> None:
+    a, b = stored_pair
+    wrong = np.flatnonzero(~a.correct)[0]
+    third = next(k for k in range(4) if k not in (a.labels[wrong], a.predicted[wrong]))
+    logits = b.logits.copy()
+    logits[wrong] = np.eye(4, dtype=np.float32)[third]
+    subject = frviz.compare(a, replace(b, logits=logits, predicted=None))._subject()
+    name = a.sample_ids[wrong]
+    details = carried_details(subject, 24)[name]
+    rivals = {side: unpack(payload)[0]["rival"] for side, payload in details.items()}
+    assert rivals == {"a": int(a.predicted[wrong]), "b": third}
+    roles = [clip["role"] for clip in unpack(details["b"])[0]["clips"]]
+    assert roles == ["chosen", "true", "predicted"]
 
 
 def test_mistakes_come_first_and_classes_take_turns(make) -> None:
@@ -127,7 +143,7 @@ def test_at_most_so_many_clips_are_carried(stored_pair, clips: int) -> None:
     details = carried_details(subject, clips)
     assert len(details) == min(clips, 24)
     if clips == 5:  # the first mistake has both of its nearest clips
-        first = unpack(next(iter(details.values())))[0]
+        first = unpack(next(iter(details.values()))["a"])[0]
         assert [clip["role"] for clip in first["clips"]] == ["chosen", "true", "predicted"]
         assert first["note"] == ""
         assert not (stored_pair[1].correct & stored_pair[0].correct)[subject.place[first["id"]]]

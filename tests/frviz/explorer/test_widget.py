@@ -11,6 +11,8 @@ from ipywidgets import jslink
 
 import frviz
 from frcore.errors import UserError
+from frviz import sources as source_module
+from frviz.explorer import subject as subject_module
 from frviz.explorer import widget as widget_module
 from frviz.explorer.payload_format import unpack
 
@@ -258,6 +260,33 @@ def test_maps_are_made_once_without_a_progress_bar(explorer, sent, monkeypatch, 
     headers = [unpack(buffers[0])[0] for _, buffers in sent]
     assert [h["map"]["key"] for h in headers] == ["backbone/tsne", "backbone/tsne", "backbone/pca"]
     assert set(unpack(sent[0][1][0])[1]) == {"map0_a", "map0_b", "star0_a", "star0_b"}
+
+
+def test_a_run_predicts_another_space_when_its_map_is_asked_for(
+    scored, make_run, monkeypatch
+) -> None:
+    labels, predicted = [0, 1, 2] * 4, [0, 1, 1] * 4
+    here = scored(labels, predicted)
+    there = scored(labels, predicted, spaces=("backbone", "fin.spatial"))
+    run, asked = make_run(here, [predicted]), []
+    np.savez(run.path / "calibration.npz", spaces=np.array(["fin.spatial"]))
+
+    def predict(source, *, split="test", spaces=("backbone",)):
+        asked.append(spaces)
+        return there if "fin.spatial" in spaces else here
+
+    for module in (subject_module, source_module):
+        monkeypatch.setattr(module, "predictions_of", predict)
+    explorer = frviz.explore(run, method="pca")
+    header, _ = unpack(explorer.payload)
+    assert {choice["space"] for choice in header["map_choices"]} == {"backbone", "fin.spatial"}
+    assert ("fin.spatial",) not in asked  # not before it is asked for
+    made = explorer._made("fin.spatial", "pca")
+    assert made.attrs["content"] == frviz.embed(there, space="fin.spatial").attrs["content"]
+    assert ("fin.spatial",) in asked
+    frviz.explore(run, maps=made)  # and such a map can be given
+    one_has_none = frviz.explore(run, here, method="none")
+    assert one_has_none._subject.spaces == ["backbone"]
 
 
 @pytest.mark.parametrize(
