@@ -67,6 +67,15 @@ def test_a_cell_chooses_its_clips_of_a_side(explorer, pair) -> None:
     assert explorer.cell == ["type", "read"]
 
 
+def test_none_is_no_choice(explorer) -> None:
+    explorer.cell = ["read", "write"]
+    explorer.cell = None
+    assert (explorer.cell, explorer.selection) == ([], [])
+    explorer.anchor = "read"
+    explorer.anchor = None
+    assert (explorer.anchor, explorer.selection) == ("", [])
+
+
 def test_without_a_cell_the_anchor_counts_again(explorer) -> None:
     explorer.anchor = "read"
     group = explorer.selection
