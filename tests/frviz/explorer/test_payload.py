@@ -237,8 +237,10 @@ def test_the_first_map(pair, scored) -> None:
     assert table.attrs["method"] == "pca"
     only_head = one_model(scored([0, 1] * 6, [0, 1] * 6, spaces=("fin.spatial",)))
     assert first_maps(only_head, method="pca")[0].attrs["space"] == "fin.spatial"
-    with pytest.raises(UserError, match="Did you mean 'tsne'"):
+    with pytest.raises(UserError, match="Did you mean 'tsne'.*Available: auto, .*pca, none"):
         first_maps(subject, method="tsna")
+    with pytest.raises(UserError, match="Unknown method 'None'. Did you mean 'none'"):
+        first_maps(subject, method=None)
     with pytest.raises(UserError, match="Unknown space 'backbon'.*Did you mean 'backbone'"):
         first_maps(subject, method="pca", space="backbon")
 
