@@ -9,7 +9,7 @@ import traitlets
 
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton, get_skeleton
-from frviz.explorer.payload_format import encode_clip, pack
+from frviz.explorer.payload_format import encode_clip, encode_skeleton, pack
 from frviz.figures.clips import check_clips
 
 STATIC = Path(__file__).parent / "static"
@@ -99,7 +99,7 @@ def play(
         {
             "kind": "player",
             "version": 1,
-            "skeleton": body.to_dict(),
+            "skeleton": encode_skeleton(body),
             "titles": titles,
             "clips": headers,
             "fps": float(fps),

@@ -206,7 +206,7 @@ def _add_bodies(
 
 
 def _parts(skeleton: Skeleton) -> dict[str, tuple[str, list[tuple[int, int]]]]:
-    """Part -> colour and bones. A bone belongs to its child's part; "" holds the others."""
+    """Part -> colour and lines. A bone belongs to its child's part; "" holds the others."""
     parts = {name: set(joints) for name, joints in skeleton.parts.items()}
     if not parts and skeleton.left_right:
         left, right = (set(side) for side in zip(*skeleton.left_right, strict=True))
@@ -220,7 +220,7 @@ def _parts(skeleton: Skeleton) -> dict[str, tuple[str, list[tuple[int, int]]]]:
         bones = [bone for bone in skeleton.bones if bone[0] in joints]
         found[name] = (colours[next(turns[side]) % len(colours)], bones)
     known = {bone for _, bones in found.values() for bone in bones}
-    rest = [bone for bone in skeleton.bones if bone not in known]
+    rest = [line for line in skeleton.lines if line not in known]
     return {"": (GREY, rest), **found} if rest else found
 
 

@@ -1,5 +1,6 @@
 """Skeletons: graphs against recorded ones, distances by hand, and what is not a tree."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -100,6 +101,16 @@ def test_a_skeleton_survives_json(skeleton):
     again = Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict())))
     assert again == skeleton
     assert again.bones == skeleton.bones  # tuples again, not lists
+
+
+def test_a_body_without_a_trunk_has_lines_across_that_are_in_no_graph():
+    assert COCO17.lines == (*COCO17.bones, (5, 6), (11, 12))
+    for body in (NTU25, UCLA20, SMALL):
+        assert body.lines == body.bones
+    assert not COCO17.adjacency()[:, [5, 11], [6, 12]].any()
+    # Nothing of it is stored: fingerprints stay, and bodies stored before have the lines, too.
+    assert set(COCO17.to_dict()) == {field.name for field in dataclasses.fields(Skeleton)}
+    assert Skeleton.from_dict(COCO17.to_dict()).lines == COCO17.lines
 
 
 def test_lists_are_as_good_as_tuples():

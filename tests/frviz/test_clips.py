@@ -91,12 +91,20 @@ def test_left_is_blue_and_right_is_orange_for_every_known_body():
         assert colours["right arm"] == VERMILLION and colours["right leg"] == ORANGE
 
 
+def test_shoulders_and_hips_of_a_body_without_a_trunk_are_joined_in_grey():
+    pose = np.arange(34.0).reshape(17, 2)
+    (grey,) = [t for t in clip_strip(pose[None], COCO17).data if t.name == "" and t.mode != "text"]
+    names = ["left shoulder", "right shoulder", "left hip", "right hip"]
+    assert [word.partition(",")[0] for word in grey.text if word] == names
+    assert grey.line.color == GREY
+
+
 @pytest.mark.parametrize("skeleton", [NTU25, UCLA20, COCO17])
-def test_every_bone_is_drawn_once_a_frame(skeleton):
+def test_every_line_is_drawn_once_a_frame(skeleton):
     clip = np.random.default_rng(0).normal(size=(3, skeleton.num_joints, 2))
     figure = clip_strip(clip, skeleton, frames=3)
     drawn = sum(list(t.x).count(None) for t in figure.data if t.mode != "text")
-    assert drawn == 3 * (skeleton.num_joints - 1)
+    assert drawn == 3 * len(skeleton.lines)
 
 
 def test_a_body_without_parts_is_told_by_its_sides_or_is_grey():

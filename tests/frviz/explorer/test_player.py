@@ -42,6 +42,12 @@ def test_several_clips_have_titles_and_lengths_of_their_own() -> None:
     assert repr(player) == "Player(2 clips of 12, 5 frames, ntu25)"
 
 
+def test_the_page_draws_lines_across_a_body_without_a_trunk() -> None:
+    header, _ = unpack(play(RNG.normal(size=(4, 17, 2)), skeleton=COCO17).payload)
+    assert header["skeleton"]["bones"][-2:] == [[5, 6], [11, 12]]
+    assert header["skeleton"]["bones"][:-2] == COCO17.to_dict()["bones"]
+
+
 def test_pixels_are_turned_upright() -> None:
     flat = RNG.normal(size=(4, 17, 2))
     header, arrays = unpack(play(flat, skeleton=COCO17, y_down=True).payload)
