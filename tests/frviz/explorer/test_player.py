@@ -55,6 +55,27 @@ def test_pixels_are_turned_upright() -> None:
     np.testing.assert_allclose(found[:, 0], flat * (1, -1), atol=1e-3)
 
 
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_clips_in_which_nobody_is_are_named(value: float, caplog) -> None:
+    empty = np.full_like(CLIP, value)
+    with pytest.raises(UserError, match="Nobody is in clip 1: all coordinates are 0, NaN or inf"):
+        play(empty, skeleton="ntu25")
+    with pytest.raises(UserError, match=r"Nobody is in clip 1 \('x\?'\), clip 2 \('y'\): all"):
+        play([empty, empty], skeleton="ntu25", titles=["x\n", "y"])
+    assert caplog.text == ""
+    player = play([CLIP, empty], skeleton="ntu25", titles=["full", "empty"])
+    (record,) = caplog.records  # beside others it is no mistake
+    assert record.message.startswith("Nobody is in clip 2 ('empty'): ")
+    assert repr(player) == "Player(2 clips of 12, 12 frames, ntu25)"
+
+
+def test_one_known_coordinate_is_somebody(caplog) -> None:
+    clip = np.full_like(CLIP, np.nan)
+    clip[3, 4] = 1
+    play(clip, skeleton="ntu25")
+    assert caplog.text == ""
+
+
 def test_a_stored_clip_plays() -> None:
     store = frcore.data.open_store("synthetic")
     rows = store.samples["num_persons"].to_numpy()
