@@ -159,7 +159,7 @@ def get_skeleton(skeleton: "str | Skeleton") -> Skeleton:
     if isinstance(skeleton, Skeleton):
         return skeleton
     known = {s.name: s for s in (NTU25, UCLA20, COCO17)}
-    if skeleton not in known:
+    if not isinstance(skeleton, str) or skeleton not in known:
         raise unknown_name("skeleton", skeleton, known)
     return known[skeleton]
 

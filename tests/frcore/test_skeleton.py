@@ -159,6 +159,8 @@ def test_skeletons_are_found_by_name_or_passed_through():
     assert get_skeleton(SMALL) is SMALL
     with pytest.raises(UserError, match="Unknown skeleton 'coco'. Did you mean 'coco17'.*ucla20"):
         get_skeleton("coco")
+    with pytest.raises(UserError, match=r"Unknown skeleton '\[25\]'.*Available: ntu25"):
+        get_skeleton([25])
 
 
 def test_joints_of_one_name_are_refused():

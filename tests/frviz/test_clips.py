@@ -170,11 +170,26 @@ def test_names_are_inert():
         (np.zeros((5, 3, 3)), {"frames": 0}, "frames is 0"),
         (np.zeros((5, 3, 3)), {"frames": [5]}, r"\[5\].*0..4"),
         ([], {}, "no clip"),
+        (None, {}, "is an array, not NoneType"),
+        (3.5, {}, "is an array, not float"),
+        (np.ones((3, 64, 3, 2)), {}, r"3 frames of 64 persons.*transpose\(clip, \(1, 3, 2, 0\)\)"),
     ],
 )
 def test_a_mistake_is_named(clip, options, message):
     with pytest.raises(UserError, match=message):
         clip_strip(clip, BODY, **options)
+
+
+def test_a_channels_first_array_is_mended_as_the_error_says():
+    clip = np.random.default_rng(0).normal(size=(3, 64, 3, 2))  # (C, T, V, M)
+    figure = clip_strip(np.transpose(clip, (1, 3, 2, 0)), BODY, frames=[63])
+    assert words(figure) == ["63"]
+    assert len(bones(figure, "left arm")) == 2  # one a person
+
+
+def test_one_title_is_enough_for_one_clip():
+    figure = clip_strip(POSE[None], BODY, titles="walk")
+    assert [a.text for a in figure.layout.annotations] == ["<b>walk</b>"]
 
 
 def test_titles_may_be_a_column_of_a_table():

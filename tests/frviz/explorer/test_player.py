@@ -89,6 +89,7 @@ def test_a_stored_clip_plays() -> None:
     [
         (CLIP, {}, "needs a skeleton"),
         (CLIP, {"skeleton": "ntu52"}, "Did you mean 'ntu25'"),
+        (CLIP, {"skeleton": [25]}, "Unknown skeleton"),
         (CLIP, {"skeleton": "ucla20"}, r"shape \(12, 25, 3\); expected \(T, 20, C\)"),
         (CLIP[0], {"skeleton": "ntu25"}, "A clip has shape"),
         ([], {"skeleton": "ntu25"}, "no clip"),
@@ -153,7 +154,13 @@ def test_it_waits_for_who_asked_for_less_motion(page: "Page", tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("clips", "words"),
-    [("a01_p19_r01", "is an array, not str"), ([], "no clip"), (["x"], "is an array, not str")],
+    [
+        ("a01_p19_r01", "is an array, not str"),
+        ([], "no clip"),
+        (["x"], "is an array, not str"),
+        (None, "is an array, not NoneType"),
+        ([CLIP, None], "is an array, not NoneType"),
+    ],
 )
 def test_what_is_no_clip_is_said(clips, words: str) -> None:
     with pytest.raises(UserError, match=words):
