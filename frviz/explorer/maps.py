@@ -96,7 +96,7 @@ def check_maps(subject: Subject, maps: pd.DataFrame | Sequence[pd.DataFrame]) ->
     Raises:
         UserError: they show something else.
     """
-    tables = [maps] if isinstance(maps, pd.DataFrame) else list(maps)
+    tables = list(maps) if isinstance(maps, list | tuple) else [maps]
     for table in tables:
         space = getattr(table, "attrs", {}).get("space")
         if space not in subject.spaces:

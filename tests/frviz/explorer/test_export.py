@@ -172,6 +172,9 @@ def test_a_page_that_cannot_be_written_is_said(make, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write"):
         frviz.explore(make([0], [0])).to_html(tmp_path / "file" / "x.html")
+    for folder in ("", "/", tmp_path):
+        with pytest.raises(UserError, match="Cannot write .*: Is a directory"):
+            frviz.explore(make([0], [0])).to_html(folder)
 
 
 def test_a_report_holds_the_explorer(stored_pair, tmp_path, monkeypatch) -> None:

@@ -254,8 +254,9 @@ def test_maps_made_before_are_checked(pair) -> None:
                   frviz.embed_pair(a, b, method="pca", classes=["read"])):  # fmt: skip
         with pytest.raises(UserError, match="other models or not all of their clips"):
             check_maps(of_pair(a, b), wrong)
-    with pytest.raises(UserError, match="expected what frviz.embed made"):
-        check_maps(one_model(a), pd.DataFrame({"x": [1.0]}))
+    for wrong in (pd.DataFrame({"x": [1.0]}), "tsne", 3):
+        with pytest.raises(UserError, match="expected what frviz.embed made"):
+            check_maps(one_model(a), wrong)
 
 
 def test_a_page_carries_the_maps_it_is_given_and_offers_no_other(pair) -> None:
