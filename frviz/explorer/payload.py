@@ -10,7 +10,7 @@ from frcore.display import plain
 from frcore.predictions import Predictions
 from frviz.explorer.history import spark_arrays
 from frviz.explorer.maps import encode_map, map_choices, why_no_maps
-from frviz.explorer.payload_format import pack, unpack
+from frviz.explorer.payload_format import encode_skeleton, pack, unpack
 from frviz.explorer.subject import Subject
 from frviz.tables.clusters import class_clusters
 
@@ -50,7 +50,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         "maps": [],
         "map_choices": map_choices(subject),
         "missing": _missing(subject),
-        "skeleton": None if store is None else store.benchmark.skeleton.to_dict(),
+        "skeleton": None if store is None else encode_skeleton(store.benchmark.skeleton),
         "epochs": {side: history.epochs.tolist() for side, history in histories.items()},
         "clip_count": None,
         "carried": None,

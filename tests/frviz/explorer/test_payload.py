@@ -237,8 +237,10 @@ def test_the_first_map(pair, scored) -> None:
     assert table.attrs["method"] == "pca"
     only_head = one_model(scored([0, 1] * 6, [0, 1] * 6, spaces=("fin.spatial",)))
     assert first_maps(only_head, method="pca")[0].attrs["space"] == "fin.spatial"
-    with pytest.raises(UserError, match="Did you mean 'tsne'"):
+    with pytest.raises(UserError, match="Did you mean 'tsne'.*Available: auto, .*pca, none"):
         first_maps(subject, method="tsna")
+    with pytest.raises(UserError, match="Unknown method 'None'. Did you mean 'none'"):
+        first_maps(subject, method=None)
     with pytest.raises(UserError, match="Unknown space 'backbon'.*Did you mean 'backbone'"):
         first_maps(subject, method="pca", space="backbon")
 
@@ -252,8 +254,9 @@ def test_maps_made_before_are_checked(pair) -> None:
                   frviz.embed_pair(a, b, method="pca", classes=["read"])):  # fmt: skip
         with pytest.raises(UserError, match="other models or not all of their clips"):
             check_maps(of_pair(a, b), wrong)
-    with pytest.raises(UserError, match="expected what frviz.embed made"):
-        check_maps(one_model(a), pd.DataFrame({"x": [1.0]}))
+    for wrong in (pd.DataFrame({"x": [1.0]}), "tsne", 3):
+        with pytest.raises(UserError, match="expected what frviz.embed made"):
+            check_maps(one_model(a), wrong)
 
 
 def test_a_page_carries_the_maps_it_is_given_and_offers_no_other(pair) -> None:
