@@ -42,7 +42,7 @@ function byClass(data, anchor) {
   else {
     const clusters = Map.groupBy ? Map.groupBy(order, (k) => cluster[k]) : groupBy(order, (k) => cluster[k]);
     const largest = [...clusters.values()].filter((own) => own.length > 1).sort((x, y) => y.length - x.length);
-    for (const own of largest) give(own, `${data.classes[own[0]]} + ${own.length - 1}`);
+    for (const own of largest) give(own, data.clusterName(own));
   }
   const rest = colourOfClass.some((colour) => colour === CLASS_COLOURS.length);
   if (rest) legend.push({ colour: grey, text: anchor >= 0 ? "other classes" : "others" });

@@ -21,7 +21,7 @@ test("many classes are coloured by cluster", () => {
   const cluster = classes.map((_, k) => (k < 3 ? 0 : k < 5 ? 1 : k));
   const data = smallData({ classes, cluster, order: classes.map((_, k) => k), groups: [] });
   const { legend, colourOf } = colouring(data, "class", -1, "a");
-  assert.deepEqual(legend.map((key) => key.text), ["class 0 + 2", "class 3 + 1", "others"]);
+  assert.deepEqual(legend.map((key) => key.text), ["class 1 + 2", "class 3 + 1", "others"]);
   assert.deepEqual([...new Set(colourOf)], [0]); // labels 0 to 2 are in the first cluster
 });
 
