@@ -1,5 +1,7 @@
 // Rows, columns and cells of the confusion matrix: all classes, clusters, or one group. Pure.
 
+import { mcnemarP } from "./statistics.js";
+
 /**
  * @typedef {{classes: number[], name: string, cluster: number, tail?: string}} Line a row or a
  *   column; tail: the end of its name that stays when it is shortened
@@ -71,22 +73,6 @@ function cellTests(data, rows, columns) {
     if (b >= 0) only.b[row * columns.length + b] += 1;
   }
   return Float64Array.from(only.a, (n, at) => mcnemarP(n, only.b[at]));
-}
-
-/**
- * Two-sided exact McNemar test: a fair coin, thrown for each clip that only one of the models has.
- * @param {number} a
- * @param {number} b
- */
-export function mcnemarP(a, b) {
-  const n = a + b;
-  let term = -n * Math.LN2; // log of C(n, 0) / 2^n
-  let total = 0;
-  for (let k = 0; k <= Math.min(a, b); k += 1) {
-    total += Math.exp(term);
-    term += Math.log((n - k) / (k + 1));
-  }
-  return Math.min(1, 2 * total);
 }
 
 /** Whether a cell holds clips that are right (a class, or a cluster with itself). */

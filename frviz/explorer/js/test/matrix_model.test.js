@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { areaWords, cellWords, fitted, matrixCells, matrixLines, mcnemarP, shorten, shortP, spanOf } from "../matrix_model.js";
+import { areaWords, cellWords, fitted, matrixCells, matrixLines, shorten, shortP, spanOf } from "../matrix_model.js";
 import { smallData } from "./fixtures.js";
 
 test("all classes stand in the order of their clusters", () => {
@@ -60,15 +60,6 @@ test("what B changed is tested in every cell, of single classes and of several",
   const clusters = matrixCells(data, matrixLines(data, "clusters", -1)).p;
   assert.equal(clusters.length, 4);
   assert.equal(clusters[2], 1); // clip 5 alone goes to wave, by B
-});
-
-test("the exact McNemar test, by hand", () => {
-  assert.equal(mcnemarP(0, 0), 1);
-  assert.ok(Math.abs(mcnemarP(0, 5) - 2 / 32) < 1e-12);
-  assert.ok(Math.abs(mcnemarP(1, 5) - (2 * (1 + 6)) / 64) < 1e-12);
-  assert.ok(Math.abs(mcnemarP(8, 1) - mcnemarP(1, 8)) < 1e-15);
-  assert.ok(mcnemarP(748, 892) > 3e-4 && mcnemarP(748, 892) < 5e-4); // scipy: 0.00041
-  assert.equal(mcnemarP(4000, 4000), 1);
 });
 
 test("what is chosen is named: a cell, a change, several classes", () => {
