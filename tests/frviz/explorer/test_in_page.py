@@ -99,7 +99,7 @@ def test_every_view_answers_and_nothing_is_fetched(
     row.click()
     page.locator(".frx-panel-maps select").nth(1).select_option("class")
     keys = page.locator("button.frx-key")
-    assert keys.all_text_contents() == list(group)
+    assert keys.all_text_contents() == [*group, "other classes"]
     keys.nth(1).click()
     assert trait(page, "anchor") == group[1]
     page.keyboard.press("Escape")
@@ -126,6 +126,23 @@ def test_every_view_answers_and_nothing_is_fetched(
     assert {row["clip"] for row in rows} == set(chosen(page))
     assert {row["outcome"] for row in rows} == {"fixed"}
     assert seen == {"requests": [path.as_uri(), "blob:"], "console": [], "dialogs": []}
+
+
+def test_the_legend_chooses_many_clips_by_keyboard(page: Page, seen, exported) -> None:
+    path, a, b = exported
+    opened(page, path)
+    ids = np.array(a.sample_ids)
+    fixed, broken = set(ids[~a.correct & b.correct]), set(ids[a.correct & ~b.correct])
+    assert fixed and broken
+    page.get_by_role("button", name="fixed", exact=True).focus()
+    page.keyboard.press("Enter")
+    assert set(chosen(page)) == fixed
+    page.keyboard.press("Tab")  # the legend is drawn anew, and keeps the focus
+    page.keyboard.press("Shift+Enter")
+    assert set(chosen(page)) == fixed | broken
+    page.keyboard.press("Enter")
+    assert set(chosen(page)) == broken
+    assert seen["console"] == []
 
 
 def matrix_picture(page: Page) -> str:

@@ -7,12 +7,14 @@ test("outcomes have a colour each", () => {
   const { colourOf, legend } = colouring(smallData(), "outcome", -1, "a");
   assert.deepEqual([...colourOf], [0, 1, 3, 0, 1, 2, 0, 3]);
   assert.deepEqual(legend.map((key) => key.text), ["both right", "fixed", "broken", "both wrong"]);
+  assert.deepEqual(legend.map((key) => key.code), [0, 1, 2, 3]); // as in colourOf
 });
 
 test("with an anchor its group has the colours, the rest is grey", () => {
   const { colourOf, legend, palette } = colouring(smallData(), "class", 2, "a");
   assert.deepEqual(legend.map((key) => [key.text, key.anchor]), [["wave", 2], ["read", 1], ["other classes", undefined]]);
   assert.deepEqual([...colourOf], [7, 7, 7, 1, 1, 1, 0, 0]);
+  assert.deepEqual(legend.map((key) => key.code), [0, 1, 7]);
   assert.equal(palette.length, 8);
 });
 
