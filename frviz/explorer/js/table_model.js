@@ -26,7 +26,7 @@ export function columnsOf(data) {
   const head = (what, s) => `${data.pair ? `${data.sides[s]}_` : ""}${what} (${header.names[s]})`;
   const columns = [
     { key: "id", title: "clip", width: "minmax(6.5em, 1.3fr)", text: (i) => data.ids[i], value: (i) => data.ids[i] },
-    named("class", "true class", data.label, "What the clip shows"),
+    { ...named("class", "true class", data.label, "What the clip shows"), width: "minmax(5.4em, 1.2fr)" },
   ];
   data.sides.forEach((side, s) => {
     const title = data.pair ? `${side.toUpperCase()} says` : "predicted";
