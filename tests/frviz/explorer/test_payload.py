@@ -117,6 +117,25 @@ def test_classes_are_ordered_by_the_confusions_of_both(make) -> None:
     assert [cluster[k] for k in order] == sorted(cluster)
 
 
+def test_clusters_of_many_classes_are_few_enough_to_read(make) -> None:
+    clips, k = 300, 40
+    labels = np.repeat(np.arange(k), clips)
+    predicted = labels.copy()
+    for cls in range(k):  # 3 % of either class of a pair are taken for the other
+        predicted[cls * clips : cls * clips + 9] = cls ^ 1
+    header, _ = read(of_pair(make(labels, predicted, k), make(labels, predicted, k)))
+    assert header["cluster_share"] == 0.02  # none take 5 %: that would leave 40 rows of 40
+    assert [header["cluster"][cls] for cls in header["order"]] == np.repeat(range(20), 2).tolist()
+    assert len({(header["cluster"][cls], header["cluster"][cls ^ 1]) for cls in range(k)}) == 20
+
+    few = slice(0, 10 * clips)  # ten classes are read as they are
+    header, _ = read(
+        of_pair(make(labels[few], predicted[few], 10), make(labels[few], predicted[few], 10))
+    )
+    assert header["cluster_share"] == 0.05
+    assert len(set(header["cluster"])) == 10
+
+
 def test_hard_predictions_and_published_scores_say_what_they_lack(make, scored) -> None:
     hard = make([0, 1, 1], [0, 1, 0])
     header, arrays = read(one_model(hard))
