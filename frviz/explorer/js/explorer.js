@@ -98,7 +98,7 @@ function chips(state) {
   if (area) found.push(chip(areaWords(data, area, count), "Leave the cell", () => state.setAnchor(state.anchor)));
   found.push(
     count
-      ? chip(`${count.toLocaleString("en")} clips chosen`, "Choose nothing (Escape)", () => state.clear())
+      ? chip(`${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen`, "Choose nothing (Escape)", () => state.clear())
       : h("span", { class: "frx-muted", text: area ? "No clips are there." : "Nothing chosen: click a cell, a class or a group, or draw around points." }),
   );
   return found;

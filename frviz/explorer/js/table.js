@@ -54,7 +54,7 @@ class Table {
     const { data, selection } = this.state;
     this.rows = rowsOf(data, selection, this.filter, this.columns, this.sort);
     const of = selection.length || data.size;
-    const what = selection.length ? "chosen clips" : "clips";
+    const what = selection.length ? "chosen" : "in all";
     this.count.textContent = this.rows.length === of ? `${of.toLocaleString("en")} ${what}` : `${this.rows.length.toLocaleString("en")} of ${of.toLocaleString("en")} ${what}`;
     this.space.style.height = `${this.rows.length * ROW}px`;
     this.scroll.scrollTop = 0;
