@@ -132,6 +132,22 @@ export class Data {
     return rows;
   }
 
+  /**
+   * A clip through training as far as a page tells it of every clip: in which epochs it was right.
+   * @returns {Record<string, {epochs: number[], right: (boolean|null)[]}>} per side; null: not seen
+   */
+  history(i) {
+    const found = {};
+    for (const side of this.sides) {
+      const [right, seen] = [this.arrays[`right_${side}`], this.arrays[`seen_${side}`]];
+      if (!right) continue;
+      const epochs = this.header.epochs[side];
+      const bit = (bits, e) => (bits[i * Math.ceil(epochs.length / 8) + (e >> 3)] >> (7 - (e & 7))) & 1;
+      found[side] = { epochs, right: epochs.map((_, e) => (bit(seen, e) ? Boolean(bit(right, e)) : null)) };
+    }
+    return found;
+  }
+
   #outcomes() {
     const { a, b } = this.predicted;
     const outcome = new Uint8Array(this.size);

@@ -70,7 +70,8 @@ class TwinView {
       if (request === this.asked) this.#show(focus, details);
     } catch (error) {
       if (request !== this.asked) return;
-      this.#say(this.state.data.header.missing?.clips || error.message, true);
+      this.#say(data.header.missing?.clips || error.message, true);
+      this.#showHistory(focus, data.history(focus)); // a page knows that of every clip
     } finally {
       if (request === this.asked) clearTimeout(this.timer);
     }
@@ -101,11 +102,15 @@ class TwinView {
     const chosen = clips.find((one) => one.header.role === "chosen");
     const notes = [header.note, chosen ? "" : data.header.missing?.clips].filter(Boolean);
     if (chosen && data.header.skeleton) this.#showClips(focus, [chosen, ...clips.filter((c) => c !== chosen)]);
-    const history = historyStrip(header.history ?? {}, data.classes, data.label[focus], data.pair ? { a: "A", b: "B" } : {});
-    this.history = history;
-    this.parts.push(history);
     if (notes.length) this.body.append(h("p", { class: "frx-note", text: [...new Set(notes)].join(" ") }));
-    this.body.append(history.el);
+    this.#showHistory(focus, header.history ?? {});
+  }
+
+  #showHistory(focus, history) {
+    const { data } = this.state;
+    this.history = historyStrip(history, data.classes, data.label[focus], data.pair ? { a: "A", b: "B" } : {});
+    this.parts.push(this.history);
+    this.body.append(this.history.el);
   }
 
   /** The deck, the choice of time, and a strip under each neighbour. */
