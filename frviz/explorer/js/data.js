@@ -120,6 +120,21 @@ export class Data {
     return values ? values[i] / 65535 : NaN;
   }
 
+  /** Probability of the predicted class; only where there are scores. */
+  confidence(side, i) {
+    const width = this.header.arrays[`top_p_${side}`].shape[1];
+    return this.arrays[`top_p_${side}`][i * width] / 65535;
+  }
+
+  /** How far each clip moves from A to B on the map that was made first, or null. */
+  displacement() {
+    const [map] = this.header.maps;
+    if (!map || !this.pair) return null;
+    const [a, b] = this.sides.map((side) => this.arrays[map.arrays[side]]);
+    const [x0, y0, x1, y1] = map.arrays.bounds;
+    return (i) => Math.hypot((b[2 * i] - a[2 * i]) * (x1 - x0), (b[2 * i + 1] - a[2 * i + 1]) * (y1 - y0)) / 65535;
+  }
+
   /** Clips in a cell by epoch, per side, or null. */
   spark(t, p) {
     const s = this.sparks.get(this.cellKey(t, p));
