@@ -49,6 +49,7 @@ export class Data {
     for (const k of this.label) this.support[k] += 1;
     this.groupOf = new Map(header.groups.map((group) => [group.anchor, group]));
     this.carried = header.carried ? new Set(header.carried) : null; // clips with joints; null: all
+    this.complete = header.complete ? new Set(header.complete) : null; // of these, with those of their nearest clips
     this.tests = new Map();
     for (let q = 0; q < (arrays.cell_true?.length ?? 0); q += 1)
       this.tests.set(this.cellKey(arrays.cell_true[q], arrays.cell_pred[q]), {
