@@ -48,6 +48,15 @@ class History:
             "forgettings": np.minimum(lost, NEVER).astype(np.uint16),
         }
 
+    def bits(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """`right` and `seen`, (N, E / 8 rounded up) uint8, a bit an epoch, for a page's payload.
+
+        Args:
+            labels: (N,) true classes.
+        """
+        by_clip = {"right": self.predicted == labels, "seen": self.predicted >= 0}  # (E, N)
+        return {name: np.packbits(epochs.T, axis=1) for name, epochs in by_clip.items()}
+
     def of_clip(self, row: int) -> dict[str, list[Any]]:
         """One clip by epoch, JSON-ready: None stands for an unknown probability."""
         p_true = self.p_true[:, row]

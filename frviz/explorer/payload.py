@@ -79,6 +79,8 @@ def for_page(
 ) -> bytes:
     """A payload for a page without a kernel: with the maps there are, and none to be asked for.
 
+    In which epochs a clip was right is told of all clips, also of those that it does not carry.
+
     Args:
         payload: from `explorer_payload`.
         subject: what it was made of.
@@ -89,6 +91,9 @@ def for_page(
     header, arrays = unpack(payload)
     old = {name for name in arrays if name.startswith(("map", "star"))}
     kept = {name: array for name, array in arrays.items() if name not in old}
+    for side, history in subject.histories[0].items():
+        bits = history.bits(subject.a.labels)
+        kept |= {f"{name}_{side}": array for name, array in bits.items()}
     places, whole = (sorted(subject.place[name] for name in ids) for ids in (carried, complete))
     own = {"map_choices": [], "clip_count": len(places), "carried": places, "complete": whole}
     return _with_maps({**header, **own}, kept, subject, maps)

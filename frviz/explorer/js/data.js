@@ -49,6 +49,7 @@ export class Data {
     for (const k of this.label) this.support[k] += 1;
     this.groupOf = new Map(header.groups.map((group) => [group.anchor, group]));
     this.carried = header.carried ? new Set(header.carried) : null; // clips with joints; null: all
+    this.complete = header.complete ? new Set(header.complete) : null; // of these, with those of their nearest clips
     this.tests = new Map();
     for (let q = 0; q < (arrays.cell_true?.length ?? 0); q += 1)
       this.tests.set(this.cellKey(arrays.cell_true[q], arrays.cell_pred[q]), {
@@ -120,6 +121,21 @@ export class Data {
     return values ? values[i] / 65535 : NaN;
   }
 
+  /** Probability of the predicted class; only where there are scores. */
+  confidence(side, i) {
+    const width = this.header.arrays[`top_p_${side}`].shape[1];
+    return this.arrays[`top_p_${side}`][i * width] / 65535;
+  }
+
+  /** How far each clip moves from A to B on the map that was made first, or null. */
+  displacement() {
+    const [map] = this.header.maps;
+    if (!map || !this.pair) return null;
+    const [a, b] = this.sides.map((side) => this.arrays[map.arrays[side]]);
+    const [x0, y0, x1, y1] = map.arrays.bounds;
+    return (i) => Math.hypot((b[2 * i] - a[2 * i]) * (x1 - x0), (b[2 * i + 1] - a[2 * i + 1]) * (y1 - y0)) / 65535;
+  }
+
   /** Clips in a cell by epoch, per side, or null. */
   spark(t, p) {
     const s = this.sparks.get(this.cellKey(t, p));
@@ -130,6 +146,22 @@ export class Data {
       if (epochs) rows[side] = this.arrays[`spark_${side}`].subarray(s * epochs, (s + 1) * epochs);
     }
     return rows;
+  }
+
+  /**
+   * A clip through training as far as a page tells it of every clip: in which epochs it was right.
+   * @returns {Record<string, {epochs: number[], right: (boolean|null)[]}>} per side; null: not seen
+   */
+  history(i) {
+    const found = {};
+    for (const side of this.sides) {
+      const [right, seen] = [this.arrays[`right_${side}`], this.arrays[`seen_${side}`]];
+      if (!right) continue;
+      const epochs = this.header.epochs[side];
+      const bit = (bits, e) => (bits[i * Math.ceil(epochs.length / 8) + (e >> 3)] >> (7 - (e & 7))) & 1;
+      found[side] = { epochs, right: epochs.map((_, e) => (bit(seen, e) ? Boolean(bit(right, e)) : null)) };
+    }
+    return found;
   }
 
   #outcomes() {

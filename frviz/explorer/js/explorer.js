@@ -34,7 +34,7 @@ export function explorer(root, data, model) {
   const panels = Object.entries(views).flatMap(([name, [title, view]]) => (view ? [panel(name, title, view)] : []));
   const spoken = h("div", { class: "frx-spoken", role: "status", "aria-live": "polite" });
   const grid = h("div", { class: maps ? "frx-grid" : "frx-grid frx-without-maps" }, ...panels);
-  root.prepend(...[header(state), grid, absent(data), spoken].filter(Boolean));
+  root.prepend(...[header(state, clip), grid, absent(data), spoken].filter(Boolean));
   state.on("say", () => (spoken.textContent = state.spoken));
   root.addEventListener("keydown", (event) => rootKey(event, state));
   const stopTheme = onTheme(() => state.emit("theme"));
@@ -56,9 +56,10 @@ export function explorer(root, data, model) {
 function clipView(state) {
   const { missing } = state.data.header;
   if (missing?.clips && missing.scores && missing.history) return null;
-  const parts = [twinView(state), scoreBars(state)];
+  const twin = twinView(state);
+  const parts = [twin, scoreBars(state)];
   const el = h("div", { class: "frx-clip" }, ...parts.map((part) => part.el));
-  return { el, controls: [], destroy: () => parts.forEach((part) => part.destroy()) };
+  return { el, controls: [], watch: () => twin.watch(), destroy: () => parts.forEach((part) => part.destroy()) };
 }
 
 function panel(name, title, { el, controls }) {
@@ -66,17 +67,18 @@ function panel(name, title, { el, controls }) {
   return h("section", { class: `frx-panel frx-panel-${name}`, "aria-label": title }, head, el);
 }
 
-/** Models, what came out, and what is chosen. */
-function header(state) {
+/** Models, what came out, and what is chosen; from there a way down to the clip's panel, if there is one. */
+function header(state, clip) {
   const { data } = state;
   const { names, accuracy, verdict } = data.header;
   const models = names.map((name, s) =>
     h("span", { class: "frx-model" }, h("b", { text: data.pair && name !== "AB"[s] ? `${"AB"[s]}  ${name}` : name }), h("span", { text: ` ${(100 * accuracy[s]).toFixed(2)} %` })),
   );
-  const chosen = h("div", { class: "frx-chosen" });
-  const draw = () => fill(chosen, ...chips(state));
+  const found = h("div", { class: "frx-chips" });
+  const draw = () => fill(found, ...chips(state));
   state.on("selection anchor cell", draw);
   draw();
+  const chosen = h("div", { class: "frx-chosen" }, found, clip ? watchButton(state, clip) : null);
   const count = h("span", { class: "frx-muted", text: `${data.size.toLocaleString("en")} clips, ${data.numClasses} ${data.numClasses === 1 ? "class" : "classes"}` });
   return h(
     "div",
@@ -85,6 +87,22 @@ function header(state) {
     verdict ? h("p", { class: "frx-verdict", text: verdict }) : null,
     chosen,
   );
+}
+
+/** The clip in focus plays far below what was clicked. */
+function watchButton(state, clip) {
+  const { data } = state;
+  const button = h("button", { type: "button", class: "frx-button frx-watch", on: { click: () => clip.watch() } });
+  const draw = () => {
+    const { focus } = state;
+    const plays = !data.header.missing?.clips && (!data.carried || data.carried.has(focus));
+    button.hidden = focus < 0;
+    button.textContent = `${plays ? "play" : "see"} the clip \u2193`;
+    button.title = plays ? "Go down to the clip and its nearest clips; there space plays" : "Go down to the clip";
+  };
+  state.on("focus", draw);
+  draw();
+  return button;
 }
 
 function chips(state) {

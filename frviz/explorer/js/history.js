@@ -3,7 +3,7 @@
 import { canvasBox, h, pointIn, theme } from "./dom.js";
 
 const LINE = 26; // pixels of the line of p_true
-const CELLS = 14; // pixels of the row of epochs; the box (player.css) is 4 higher than both
+const CELLS = 14; // pixels of the row of epochs; the box (player.css) is 4 higher than both, or as high
 
 /**
  * When a clip was learnt, in words; as Python's `learning_history` counts.
@@ -25,7 +25,8 @@ export function learningWords(epochs, right) {
 
 /**
  * A row of epochs a model: right, wrong (lower), not seen (hatched); p_true as a line over it.
- * @param {Record<string, {epochs: number[], predicted: number[], p_true: (number|null)[]}>} history
+ * @param {Record<string, {epochs: number[], predicted?: number[], p_true?: (number|null)[],
+ *   right?: (boolean|null)[]}>} history predicted and p_true of each epoch, or only what was right
  * @param {string[]} classes
  * @param {number} label the true class
  * @param {Record<string, string>} [names] what stands before each model's words
@@ -42,15 +43,15 @@ export function historyStrip(history, classes, label, names = { a: "A", b: "B" }
   };
 }
 
-function historyRow({ epochs, predicted, p_true: pTrue }, classes, label, prefix) {
-  const right = predicted.map((k) => (k < 0 ? null : k === label));
+function historyRow({ epochs, predicted, p_true: pTrue, ...known }, classes, label, prefix) {
+  const right = known.right ?? predicted.map((k) => (k < 0 ? null : k === label));
   const words = prefix + learningWords(epochs, right);
   const readout = h("span", { class: "frx-muted", "aria-live": "polite" });
   let over = -1;
   let colours = null;
   const box = canvasBox({
     label: `Through training, ${words}. Left and right read the epochs.`,
-    class: "frx-history-canvas",
+    class: pTrue ? "frx-history-canvas" : "frx-history-canvas frx-history-low",
     draw: (ctx, width, height) => drawHistory(ctx, width, height, { right, pTrue, over, colours: (colours ??= theme(box.el)) }),
     keyboard: (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -63,7 +64,7 @@ function historyRow({ epochs, predicted, p_true: pTrue }, classes, label, prefix
   const read = (e) => {
     if (e === over) return;
     over = e;
-    readout.textContent = e < 0 ? "" : wordsOf(epochs[e], predicted[e], pTrue[e], classes, label);
+    readout.textContent = e < 0 ? "" : `epoch ${epochs[e]}: ${outcomeWords(right[e], classes[predicted?.[e]], pTrue?.[e])}`;
     box.redraw();
   };
   const at = (event) => Math.floor((pointIn(event, box.canvas)[0] / box.width) * epochs.length);
@@ -78,10 +79,10 @@ function historyRow({ epochs, predicted, p_true: pTrue }, classes, label, prefix
   return { el: h("div", {}, head, box.el), redraw, destroy: box.destroy };
 }
 
-/** "epoch 12: taken for reading, p true 0.31". */
-function wordsOf(epoch, predicted, pTrue, classes, label) {
-  const outcome = predicted < 0 ? "not seen" : predicted === label ? "right" : `taken for ${classes[predicted]}`;
-  return `epoch ${epoch}: ${outcome}${pTrue === null || pTrue === undefined ? "" : `, p true ${pTrue.toFixed(2)}`}`;
+/** "taken for reading, p true 0.31"; "wrong" where it is not known what it was taken for. */
+function outcomeWords(right, predicted, pTrue) {
+  const outcome = right === null ? "not seen" : right ? "right" : predicted ? `taken for ${predicted}` : "wrong";
+  return outcome + (pTrue === null || pTrue === undefined ? "" : `, p true ${pTrue.toFixed(2)}`);
 }
 
 function drawHistory(ctx, width, height, { right, pTrue, over, colours }) {
@@ -96,6 +97,16 @@ function drawHistory(ctx, width, height, { right, pTrue, over, colours }) {
     const tall = outcome ? CELLS : CELLS * 0.55;
     ctx.fillRect(x, height - tall, cell - edge, tall);
   });
+  if (pTrue) drawTrue(ctx, width, cell, pTrue, colours);
+  if (over >= 0) {
+    ctx.strokeStyle = colours.ink;
+    ctx.lineWidth = 1;
+    ctx.strokeRect(over * cell + 0.5, 0.5, Math.max(1, cell - edge - 1), height - 1);
+  }
+}
+
+/** p_true as a line between those of 1 and 0. */
+function drawTrue(ctx, width, cell, pTrue, colours) {
   ctx.strokeStyle = colours.line;
   ctx.lineWidth = 1;
   for (const y of [1, LINE]) line(ctx, [[0, y - 0.5], [width, y - 0.5]]);
@@ -103,11 +114,6 @@ function drawHistory(ctx, width, height, { right, pTrue, over, colours }) {
   ctx.strokeStyle = colours.ink;
   ctx.lineWidth = 1.5;
   line(ctx, points);
-  if (over >= 0) {
-    ctx.strokeStyle = colours.ink;
-    ctx.lineWidth = 1;
-    ctx.strokeRect(over * cell + 0.5, 0.5, Math.max(1, cell - edge - 1), height - 1);
-  }
 }
 
 /** A line through points; null lifts the pen. */

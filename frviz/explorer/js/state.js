@@ -213,12 +213,12 @@ export class State {
 
   /**
    * Of newly chosen clips, the first of those that one looks for: broken, fixed, wrong, right; in a
-   * page, of those whose joints it carries, where there are any.
+   * page, of those whose joints it carries and (before all) those of their nearest clips.
    */
   #focusFirst() {
     const { selection, data } = this;
     if (!selection.length || selection.includes(this.focus)) return;
-    const plays = (i) => (!data.carried || data.carried.has(i) ? 10 : 0);
+    const plays = (i) => (data.complete?.has(i) ? 20 : !data.carried || data.carried.has(i) ? 10 : 0);
     const rank = (i) => plays(i) + INTEREST[data.outcomes[data.outcome[i]]];
     this.focus = selection.reduce((best, i) => (rank(i) > rank(best) ? i : best), selection[0]);
   }

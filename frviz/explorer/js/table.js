@@ -1,7 +1,7 @@
 // The chosen clips (or all), a row each; only the rows in sight are in the page.
 
 import { fill, h, refill } from "./dom.js";
-import { columnsOf, rowsOf, toCsv } from "./table_model.js";
+import { columnsOf, fileColumns, fileName, headAndTail, rowsOf, toCsv } from "./table_model.js";
 
 const ROW = 26; // pixels, as in the style sheet
 
@@ -40,7 +40,7 @@ class Table {
         keydown: (event) => event.stopPropagation(),
       },
     });
-    const csv = h("button", { type: "button", class: "frx-button", text: "CSV", title: "Save these rows", on: { click: () => this.save() } });
+    const csv = h("button", { type: "button", class: "frx-button", text: "CSV", title: "Save these rows; the columns are called as in Python's explorer.selected", on: { click: () => this.save() } });
     this.controls = [this.count, search, csv];
     this.el = h("div", { class: "frx-table", style: { "--frx-columns": this.columns.map((c) => c.width).join(" ") } }, this.scroll);
     this.observer = new ResizeObserver(() => this.draw());
@@ -80,10 +80,12 @@ class Table {
   draw() {
     const { scrollLeft, clientWidth, scrollWidth } = this.scroll;
     this.el.classList.toggle("frx-more", scrollLeft + clientWidth < scrollWidth - 2);
+    this.el.classList.toggle("frx-aside", scrollLeft > 0);
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - 4);
     const count = Math.ceil((this.scroll.clientHeight || 300) / ROW) + 8;
     const shown = this.rows.slice(first, first + count);
-    fill(this.space, ...Array.from(shown, (clip, at) => this.row(clip, first + at)));
+    const none = h("p", { class: "frx-none frx-muted", text: this.filter.trim() ? "No clip matches." : "There are no clips." });
+    fill(this.space, ...(shown.length ? Array.from(shown, (clip, at) => this.row(clip, first + at)) : [none]));
   }
 
   row(clip, at) {
@@ -91,7 +93,8 @@ class Table {
     const cells = this.columns.map((column) => {
       const text = column.text(clip);
       const tone = column.tone?.(clip) ?? "";
-      return h("div", { role: "gridcell", class: `${column.numeric ? "frx-number" : ""} ${tone}`, text, title: text });
+      const props = { role: "gridcell", class: `${column.numeric ? "frx-number" : ""} ${column.cut ? "frx-cut" : ""} ${tone}`, title: text };
+      return column.cut ? h("div", props, ...headAndTail(text).map((part) => h("span", { text: part }))) : h("div", { ...props, text });
     });
     return h(
       "div",
@@ -133,8 +136,8 @@ class Table {
   }
 
   save() {
-    const url = URL.createObjectURL(new Blob([toCsv(this.rows, this.columns)], { type: "text/csv" }));
-    const link = h("a", { href: url, download: "clips.csv" });
+    const url = URL.createObjectURL(new Blob([toCsv(this.rows, fileColumns(this.state.data))], { type: "text/csv" }));
+    const link = h("a", { href: url, download: fileName(this.state.data.header.names) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }

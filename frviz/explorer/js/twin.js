@@ -3,7 +3,7 @@
 
 import { clipsOf } from "./clip.js";
 import { PlayerDeck } from "./deck.js";
-import { fill, h, segmented, theme } from "./dom.js";
+import { fill, h, reducedMotion, segmented, theme } from "./dom.js";
 import { warpClips } from "./dtw.js";
 import { historyStrip } from "./history.js";
 import { aboveColour, scaleEnds, valueColour } from "./looks.js";
@@ -18,11 +18,11 @@ const DISTANCES =
 
 /**
  * @param {import("./state.js").State} state
- * @returns {{el: HTMLElement, destroy: () => void}}
+ * @returns {{el: HTMLElement, watch: () => void, destroy: () => void}}
  */
 export function twinView(state) {
   const view = new TwinView(state);
-  return { el: view.el, destroy: () => view.destroy() };
+  return { el: view.el, watch: () => view.watch(), destroy: () => view.destroy() };
 }
 
 class TwinView {
@@ -30,7 +30,7 @@ class TwinView {
     this.state = state;
     this.status = h("p", { class: "frx-note frx-twin-status", role: "status" });
     this.body = h("div", { class: "frx-twin-body" });
-    this.el = h("div", { class: "frx-twin" }, this.status, this.body);
+    this.el = h("div", { class: "frx-twin", tabindex: -1 }, this.status, this.body);
     this.tooltip = makeTooltip(this.el);
     this.memory = {}; // of the deck's settings, from clip to clip
     this.aligned = true;
@@ -46,6 +46,14 @@ class TwinView {
     this.asked = -1;
     clearTimeout(this.timer);
     this.#clear();
+  }
+
+  /** Brings the clip into sight, and the keys to its player, which plays. */
+  watch() {
+    const panel = this.el.closest(".frx-panel") ?? this.el;
+    panel.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth" });
+    (this.deck?.players[0].box.canvas ?? this.el).focus({ preventScroll: true });
+    if (this.deck && !this.deck.clock.playing) this.deck.toggle();
   }
 
   /** Asks for the clip in focus, unless it is the one that is shown or asked for. */
@@ -70,7 +78,8 @@ class TwinView {
       if (request === this.asked) this.#show(focus, details);
     } catch (error) {
       if (request !== this.asked) return;
-      this.#say(this.state.data.header.missing?.clips || error.message, true);
+      this.#say(data.header.missing?.clips || error.message, true);
+      this.#showHistory(focus, data.history(focus)); // a page knows that of every clip
     } finally {
       if (request === this.asked) clearTimeout(this.timer);
     }
@@ -101,11 +110,15 @@ class TwinView {
     const chosen = clips.find((one) => one.header.role === "chosen");
     const notes = [header.note, chosen ? "" : data.header.missing?.clips].filter(Boolean);
     if (chosen && data.header.skeleton) this.#showClips(focus, [chosen, ...clips.filter((c) => c !== chosen)]);
-    const history = historyStrip(header.history ?? {}, data.classes, data.label[focus], data.pair ? { a: "A", b: "B" } : {});
-    this.history = history;
-    this.parts.push(history);
     if (notes.length) this.body.append(h("p", { class: "frx-note", text: [...new Set(notes)].join(" ") }));
-    this.body.append(history.el);
+    this.#showHistory(focus, header.history ?? {});
+  }
+
+  #showHistory(focus, history) {
+    const { data } = this.state;
+    this.history = historyStrip(history, data.classes, data.label[focus], data.pair ? { a: "A", b: "B" } : {});
+    this.parts.push(this.history);
+    this.body.append(this.history.el);
   }
 
   /** The deck, the choice of time, and a strip under each neighbour. */

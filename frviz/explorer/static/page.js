@@ -73,8 +73,10 @@
         const made = renamed(details, carried.start, { ...own, arrays: carried.header.arrays });
         return { buffers: [new DataView(made.buffer)] };
       }
-      const count = `${header.clip_count ?? 0} of ${header.ids.length} clips are`;
-      const more = `This clip is not carried by this file (${count}, marked "plays" in the table; to_html(clips=...) carries more).`;
+      const count = header.clip_count ?? 0;
+      const more = count
+        ? `This clip is not carried by this file (${count} of ${header.ids.length} clips are, marked "plays" in the table; to_html(clips=...) carries more).`
+        : "This file carries no clips (to_html(clips=...) carries some).";
       return { error: header.missing.clips ?? more };
     };
     const values = { payload: new DataView(payload.buffer), selection: [], anchor: "", cell: [], side: "a" };

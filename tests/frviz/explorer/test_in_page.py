@@ -1,11 +1,12 @@
 """The exported page in a real browser: every view answers, nothing is fetched, names stay text."""
 
-import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
@@ -59,6 +60,28 @@ def until(page: Page, holds: Callable[[], bool]) -> None:
             return
         page.wait_for_timeout(50)
     pytest.fail("it never came to hold")
+
+
+def saved(page: Page, path: Path) -> pd.DataFrame:
+    """The table's rows as it saves them; the file has the name that it is given."""
+    with page.expect_download() as download:
+        page.locator(".frx-panel-table button", has_text="CSV").click()
+    assert download.value.suggested_filename == path.name
+    download.value.save_as(path)
+    return pd.read_csv(path)
+
+
+@pytest.fixture
+def trained(synthetic_store: Store, make_run: Callable) -> tuple[Path, Path]:
+    """Predictions of two runs, with a history of ten epochs each."""
+    paths = []
+    for model in pair_on(synthetic_store):
+        rng = np.random.default_rng(3)
+        wrong = (model.labels + 1) % model.num_classes
+        epochs = [np.where(rng.random(len(model)) < e / 10, model.labels, wrong) for e in range(9)]
+        run = make_run(model, [*epochs, model.predicted])
+        paths.append(model.save(run.path / "predictions" / "test.npz"))
+    return tuple(paths)
 
 
 @pytest.fixture
@@ -118,13 +141,9 @@ def test_every_view_answers_and_nothing_is_fetched(
     page.locator(".frx-outcome", has_text="fixed").click()
     fixed = ~a.correct & b.correct
     assert set(chosen(page)) == {i for i, hit in zip(a.sample_ids, fixed, strict=True) if hit}
-    with page.expect_download() as download:
-        page.locator(".frx-panel-table button", has_text="CSV").click()
-    download.value.save_as(tmp_path / "clips.csv")
-    with (tmp_path / "clips.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["clip"] for row in rows} == set(chosen(page))
-    assert {row["outcome"] for row in rows} == {"fixed"}
+    rows = saved(page, tmp_path / "clips_plain_FR-Head.csv")
+    assert rows["sample_id"].tolist() == chosen(page)  # both are in the order of the clips
+    assert set(rows["outcome"]) == {"fixed"}
     assert seen == {"requests": [path.as_uri(), "blob:"], "console": [], "dialogs": []}
 
 
@@ -243,6 +262,124 @@ def test_hard_predictions_say_what_is_left_out(page: Page, seen, make, tmp_path:
     assert page.locator(".frx-panel-maps").count() == 0
     assert "no maps" in page.locator(".frx-absent").text_content()
     page.locator(".frx-panel-table .frx-row").nth(3).click()
+    assert seen["console"] == []
+
+
+def test_a_page_without_clips_scores_and_maps_leaves_no_holes(
+    page: Page, seen, make, tmp_path: Path
+) -> None:
+    a, b = make([0, 1, 1, 2], [0, 1, 0, 2], 3), make([0, 1, 1, 2], [0, 1, 1, 0], 3)
+    path = frviz.explore(a, b, names=("x", "y")).to_html(tmp_path / "explorer.html")
+    opened(page, path)
+    heads = page.locator(".frx-row-head button").all_text_contents()
+    assert heads == ["clip", "true class", "A says", "B says", "outcome \u2193"]  # none plays
+    assert page.locator(".frx-watch").count() == 0  # there is no clip to go to
+    rows = saved(page, tmp_path / "clips_x_y.csv")
+    assert list(rows) == ["sample_id", "class", "a_predicted", "b_predicted", "outcome", "copy"]
+    groups, outcomes, table = (
+        page.locator(f".frx-panel-{name}").bounding_box()
+        for name in ("groups", "outcomes", "table")
+    )
+    for above, below in ((groups, outcomes), (outcomes, table)):
+        assert below["y"] - above["y"] - above["height"] == pytest.approx(10)
+    assert seen["console"] == []
+
+
+def test_the_table_saves_what_python_calls_selected(
+    page: Page, seen, trained, tmp_path: Path
+) -> None:
+    explorer = frviz.explore(*trained, names=("plain model", "FR Head"), method="pca")
+    opened(page, explorer.to_html(tmp_path / "explorer.html", clips=6))
+    rows = saved(page, tmp_path / "clips_plain-model_FR-Head.csv").set_index("sample_id")
+    explorer.selection = list(rows.index)
+    there = explorer.selected
+    assert len(there) == len(explorer._subject.a)
+    assert list(rows) == list(there)
+    for name, column in rows.items():
+        if name.endswith(("confidence", "p_true", "displacement")):
+            np.testing.assert_allclose(column, there[name], atol=1e-4)
+        elif name.endswith("learnt_at"):
+            assert column.astype("Int64").equals(there[name].astype("Int64"))
+        else:
+            assert column.tolist() == there[name].tolist(), name
+
+
+def test_a_clip_that_is_not_carried_tells_how_it_was_learnt(
+    page: Page, seen, trained, tmp_path: Path
+) -> None:
+    explorer = frviz.explore(*trained, names=("plain", "FR Head"), method="none")
+    opened(page, explorer.to_html(tmp_path / "explorer.html", clips=1))
+    learnt = explorer._samples[lambda table: table["a_status"] == "learnt"]
+    for name in learnt.index[:2]:
+        page.locator(".frx-search").fill(name)
+        page.locator(".frx-space .frx-row").first.click()
+        epoch, lost = learnt.loc[name, ["a_learnt_at", "a_forgettings"]]
+        often = {0: "", 1: ", forgotten once", 2: ", forgotten twice"}
+        words = f"A: learnt at epoch {epoch}{often.get(lost, f', forgotten {lost} times')}"
+        page.locator(".frx-history-words", has_text=words).wait_for()
+        status = page.locator(".frx-twin-status").text_content()
+        assert status.startswith("This clip is not carried by this file (1 of")
+        canvas = page.locator(".frx-history-canvas canvas").first
+        canvas.focus()
+        page.keyboard.press("ArrowRight")  # reads the first epoch: nothing was right in it
+        assert page.locator(".frx-history-words").first.text_content() == f"{words}epoch 1: wrong"
+    assert seen["console"] == []
+
+
+def test_a_row_says_which_clip_and_which_classes_it_is_of(
+    page: Page, seen, synthetic_store: Store, tmp_path: Path
+) -> None:
+    ways = ("one hand", "two hands", "a stick")
+    names = [f"pick up with {ways[k % 3]}" + (f" ({k})" if k > 2 else "") for k in range(18)]
+    a, b = (replace(x, class_names=tuple(names)) for x in pair_on(synthetic_store))
+    path = frviz.explore(a, b, method="pca").to_html(tmp_path / "explorer.html", clips=4)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    opened(page, path)
+    rows = page.locator(".frx-rows")
+    cut = """el => [...el.querySelectorAll(".frx-space .frx-cut")].filter((cell) => {
+      const [box, tail] = [cell, cell.lastChild].map((one) => one.getBoundingClientRect());
+      return tail.right > box.right + 0.5 || tail.left < box.left - 0.5;
+    }).map((cell) => cell.title)"""
+    assert page.locator(".frx-space .frx-cut").count() > 30
+    assert rows.evaluate(cut) == []  # the end of every name and id is seen
+    first = page.locator(".frx-space .frx-row").first.locator("div").first
+    before = first.bounding_box()["x"]
+    rows.evaluate("el => { el.scrollLeft = 1000; }")
+    page.wait_for_timeout(100)
+    assert rows.evaluate("el => el.scrollLeft") > 50
+    assert first.bounding_box()["x"] == pytest.approx(before)  # it stays
+    table, panel = rows.bounding_box(), page.locator(".frx-panel-table").bounding_box()
+    assert panel["y"] + panel["height"] - table["y"] - table["height"] < 15  # no room is left
+    page.locator(".frx-search").fill("jump")
+    assert page.locator(".frx-space").text_content() == "No clip matches."
+    assert seen["console"] == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (420, 640)])
+def test_a_button_goes_to_the_clip_that_plays(
+    page: Page, seen, exported, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(reduced_motion="reduce")  # nothing plays by itself
+    opened(page, exported[0])
+    watch = page.locator(".frx-watch")
+    assert not watch.is_visible()
+    page.locator(".frx-outcome", has_text="broken").click()
+    until(page, lambda: page.locator(".frx-player").count() >= 2)
+    assert watch.text_content() == "play the clip \u2193"
+    watch.click()
+    inside = """el => {
+      const box = el.getBoundingClientRect();
+      return box.top >= 0 && box.bottom <= innerHeight;
+    }"""
+    for part in (".frx-player-canvas", ".frx-play", ".frx-range"):
+        assert page.locator(part).first.evaluate(inside)
+    player = page.locator(".frx-player-canvas canvas").first
+    assert player.evaluate("el => el === document.activeElement")
+    scrub = page.locator(".frx-range")
+    until(page, lambda: float(scrub.input_value()) > 2)
+    page.keyboard.press(" ")
+    assert page.locator(".frx-play").get_attribute("aria-label") == "Play"
     assert seen["console"] == []
 
 

@@ -323,6 +323,21 @@ def test_learning_by_hand(trained, make_run) -> None:
     assert arrays["spark_a"].tolist() == [[1, 1, 1], [1, 0, 1]]
 
 
+def test_a_page_knows_of_every_clip_when_it_was_right(trained, make_run) -> None:
+    nine = [EPOCHS[1]] * 6 + EPOCHS[:2]  # and EPOCHS[3]: more epochs than a byte has bits
+    subject = replace(one_model(trained), origins=(make_run(trained, [*nine, EPOCHS[3]]),))
+    header, arrays = unpack(for_page(explorer_payload(subject), subject, [], (), ()))
+    assert header["epochs"]["a"] == list(range(1, 10))
+    right, seen = (np.unpackbits(arrays[f"{name}_a"], axis=1)[:, :9] for name in ("right", "seen"))
+    assert arrays["right_a"].shape == (6, 2)
+    # s0 is right but for epoch 7; s2 but for 7 and 9; s4 is never right, and not seen in epoch 7
+    assert right[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 1, 1]
+    assert right[2].tolist() == [1, 1, 1, 1, 1, 1, 0, 1, 0]
+    assert right[4].tolist() == [0] * 9
+    assert seen[4].tolist() == [1, 1, 1, 1, 1, 1, 0, 1, 1]
+    assert seen[[0, 1, 2, 3, 5]].all()
+
+
 def test_only_the_largest_cells_have_a_sparkline(trained, make_run, monkeypatch) -> None:
     monkeypatch.setattr(history_module, "MOST_CELLS", 1)
     runs = (make_run(trained, EPOCHS), make_run(trained, [[1, 1, 2, 3, 1, 1]] * 2))

@@ -52,6 +52,17 @@ test("a confusion's course through training is found by its cell", () => {
   assert.equal(data.spark(1, 0), null);
 });
 
+test("in which epochs a clip was right is read from its bits", () => {
+  const bits = (rows) => Uint8Array.from(rows.flat());
+  const epochs = { a: [1, 2, 3, 4, 5, 6, 7, 8, 10], b: [1] };
+  const right = bits([[0, 0], [0b01000001, 0b10000000], ...Array(6).fill([0, 0])]);
+  const seen = bits([[0, 0], [0b11011111, 0b10000000], ...Array(6).fill([0, 0])]);
+  const data = smallData({ epochs }, { right_a: right, seen_a: seen });
+  assert.deepEqual(data.history(1), { a: { epochs: epochs.a, right: [false, true, null, false, false, false, false, true, true] } });
+  assert.deepEqual(new Set(data.history(0).a.right), new Set([null]));
+  assert.deepEqual(smallData().history(1), {}); // in a notebook the kernel is asked
+});
+
 test("one model has two outcomes", () => {
   const data = smallData({ names: ["plain"] });
   assert.deepEqual(Array.from(data.outcome, (o) => data.outcomes[o]), [

@@ -68,6 +68,18 @@ test("the focus steps through the chosen clips, round and round; through all whe
   assert.equal(state.focus, 5);
 });
 
+test("of newly chosen clips one is shown that plays, with its nearest clips if there is one", () => {
+  const shown = (changes) => {
+    const state = new State(smallData(changes), new FakeModel());
+    state.setSelection([1, 3, 5]); // fixed, both right, broken
+    return state.focus;
+  };
+  assert.equal(shown({}), 5);
+  assert.equal(shown({ carried: [1, 3] }), 1);
+  assert.equal(shown({ carried: [1, 3], complete: [3] }), 3);
+  assert.equal(shown({ carried: [1, 3], complete: [] }), 1);
+});
+
 test("a question is answered by its own answer alone", async () => {
   const { model, state } = made();
   const answer = state.ask({ kind: "details", id: "clip1" });
