@@ -3,9 +3,9 @@
 import { quadtree } from "d3-quadtree";
 import { backgroundOf, canvasBox, h, pointIn, theme, timed } from "./dom.js";
 import { pointsInside, simplify } from "./lasso.js";
+import { placed, zoomOf } from "./map_view.js";
 import { drawManyPoints, drawPoints, glyph, paint, pointRadius } from "./points.js";
 
-const PAD = 14; // pixels around the points
 export const MOST_ARROWS = 400;
 export const MANY = 8000; // points from which on they are drawn without blending
 const NEAR = 12; // pixels within which a point is under the pointer
@@ -18,8 +18,8 @@ export class MapPane {
   /**
    * @param {import("./state.js").State} state
    * @param {"a"|"b"} side
-   * @param {{scale: number, x: number, y: number}} view zoom and shift, shared by the panes
-   * @param {{changed: () => void, hover: (event: PointerEvent, clip: number) => void}} listeners
+   * @param {import("./map_view.js").View} view shared by the panes
+   * @param {{changed: () => void, toChosen: () => void, hover: (event: PointerEvent, clip: number) => void}} listeners
    */
   constructor(state, side, view, listeners) {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
@@ -46,21 +46,7 @@ export class MapPane {
 
   /** Device pixels of every clip, for this size and zoom. */
   project(width, height, ratio) {
-    const { bounds } = this.map;
-    const [spanX, spanY] = [bounds[2] - bounds[0] || 1, bounds[3] - bounds[1] || 1];
-    const fit = Math.min((width - 2 * PAD) / spanX, (height - 2 * PAD) / spanY) * this.view.scale;
-    const place = (values) => {
-      const count = values.length / 2;
-      const [xs, ys] = [new Float32Array(count), new Float32Array(count)];
-      const [stepX, stepY] = [(fit * spanX) / 65535, (fit * spanY) / 65535];
-      const left = width / 2 - (fit * spanX) / 2 + this.view.x;
-      const bottom = height / 2 + (fit * spanY) / 2 + this.view.y;
-      for (let i = 0; i < count; i += 1) {
-        xs[i] = ratio * (left + stepX * values[2 * i]);
-        ys[i] = ratio * (bottom - stepY * values[2 * i + 1]);
-      }
-      return [xs, ys];
-    };
+    const place = (values) => placed(values, this.map.bounds, this.view, { width, height, ratio });
     this.place = place;
     [this.xs, this.ys] = place(this.map[this.side]);
     this.ratio = ratio;
@@ -254,30 +240,11 @@ export class MapPane {
   /** Zooms around a point; factor 0 shows all again. */
   zoom(factor, [x, y] = [this.box.width / 2, this.box.height / 2]) {
     const { view } = this;
-    const scale = factor ? Math.min(60, Math.max(1, view.scale * factor)) : 1;
+    const scale = factor ? zoomOf(view.scale * factor) : 1;
     const [dx, dy] = [x - this.box.width / 2, y - this.box.height / 2];
     const ratio = scale / view.scale;
     view.x = scale === 1 ? 0 : dx - (dx - view.x) * ratio;
     view.y = scale === 1 ? 0 : dy - (dy - view.y) * ratio;
-    view.scale = scale;
-    this.listeners.changed();
-  }
-
-  /** Zooms so that the chosen clips fill the pane. */
-  zoomToChosen() {
-    const { selection } = this.state;
-    if (!selection.length || !this.xs) return;
-    const { width, height } = this.box;
-    const range = (values, size) => {
-      const places = Array.from(selection, (i) => values[i] / this.ratio);
-      const [low, high] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
-      return [(low + high) / 2, (high - low) / (size - 4 * PAD)];
-    };
-    const [[x, wide], [y, tall]] = [range(this.xs, width), range(this.ys, height)];
-    const { view } = this;
-    const scale = Math.min(60, Math.max(1, view.scale / Math.max(wide, tall, 1e-6)));
-    view.x = (view.x - (x - width / 2)) * (scale / view.scale);
-    view.y = (view.y - (y - height / 2)) * (scale / view.scale);
     view.scale = scale;
     this.listeners.changed();
   }
@@ -299,7 +266,7 @@ export class MapPane {
       ArrowDown: () => step(1),
       ArrowLeft: () => step(-1),
       ArrowUp: () => step(-1),
-      f: () => this.zoomToChosen(),
+      f: () => this.listeners.toChosen(),
       "+": () => this.zoom(1.3),
       "=": () => this.zoom(1.3),
       "-": () => this.zoom(1 / 1.3),

@@ -4,6 +4,7 @@ import { colouring } from "./colours.js";
 import { dropdown, fill, h, refill } from "./dom.js";
 import { mapChoice } from "./map_choice.js";
 import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
+import { placed, viewOn, WHOLE } from "./map_view.js";
 
 /** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
 export function mapsView(state, tooltip) {
@@ -15,9 +16,13 @@ export function mapsView(state, tooltip) {
 class Maps {
   constructor(state, tooltip) {
     const { data } = state;
-    Object.assign(this, { state, tooltip, by: "outcome", view: { scale: 1, x: 0, y: 0 } });
+    Object.assign(this, { state, tooltip, by: "outcome", view: { ...WHOLE } });
     this.maps = data.header.maps.map((map) => unpack(map, data.arrays));
-    const listeners = { changed: () => this.redraw(), hover: (event, clip) => this.hover(event, clip) };
+    const listeners = {
+      changed: () => this.redraw(),
+      toChosen: () => this.zoomToChosen(),
+      hover: (event, clip) => this.hover(event, clip),
+    };
     this.panes = data.sides.map((side) => new MapPane(state, side, this.view, listeners));
     this.legend = h("div", { class: "frx-legend" });
     this.note = h("p", { class: "frx-note" });
@@ -52,7 +57,7 @@ class Maps {
       data.pair ? toggle("arrows", "arrows", "From a clip's place in A to its place in B, for up to 400 chosen clips") : null,
       button("+", "Zoom in (Ctrl and wheel)", () => pane.zoom(1.4)),
       button("\u2212", "Zoom out", () => pane.zoom(1 / 1.4)),
-      button("chosen", "Zoom to the chosen clips", () => pane.zoomToChosen()),
+      button("chosen", "Zoom to the chosen clips", () => this.zoomToChosen()),
       button("all", "Show all (double click)", () => pane.zoom(0)),
     ].filter(Boolean);
   }
@@ -152,6 +157,18 @@ class Maps {
     };
     const title = `Choose ${anchor === undefined ? "the clips" : "the group"}: ${text} (with Shift: add its clips)`;
     return h("button", { type: "button", class: "frx-key", title, on: { click: choose } }, ...parts);
+  }
+
+  /** Zooms so that the chosen clips fill the panes: they share one view, and a clip moves from A to B. */
+  zoomToChosen() {
+    const { selection } = this.state;
+    if (!selection.length || !this.map) return;
+    const panes = this.panes.map(({ side, box: { width, height } }) => {
+      const [xs, ys] = placed(this.map[side], this.map.bounds, WHOLE, { width, height });
+      return { xs, ys, width, height };
+    });
+    Object.assign(this.view, viewOn(selection, panes));
+    this.redraw();
   }
 
   redraw() {
