@@ -98,10 +98,18 @@ function chips(state) {
   if (area) found.push(chip(areaWords(data, area, count), "Leave the cell", () => state.setAnchor(state.anchor)));
   found.push(
     count
-      ? chip(`${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen`, "Choose nothing (Escape)", () => state.clear())
+      ? chip(chosenWords(state), "Choose nothing (Escape)", () => state.clear())
       : h("span", { class: "frx-muted", text: area ? "No clips are there." : "Nothing chosen: click a cell, a class or a group, or draw around points." }),
   );
   return found;
+}
+
+/** How many clips are chosen, and how many of them are not of the chosen group: Python may choose any. */
+function chosenWords(state) {
+  const { length: count } = state.selection;
+  const inside = state.selection.filter((i) => state.inGroup(i)).length;
+  const where = inside === count ? "" : inside ? `, ${inside.toLocaleString("en")} of them in the group` : ", outside the group";
+  return `${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen${where}`;
 }
 
 /** The chosen cell of single classes as an area. */

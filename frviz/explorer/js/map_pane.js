@@ -226,8 +226,7 @@ export class MapPane {
       return;
     }
     const inside = this.inside();
-    if (drag.add) state.setSelection([...new Set([...state.selection, ...inside])]);
-    else state.setSelection(inside);
+    state.setSelection(inside, drag.add);
     state.say(`${inside.length} clips chosen`);
   }
 

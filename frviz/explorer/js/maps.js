@@ -130,12 +130,11 @@ class Maps {
     const isChosen = new Uint8Array(data.size);
     for (const i of selection) isChosen[i] = 1;
     const layers = { dimmed: data.where((i) => !isChosen[i]), chosen: selection };
-    const inGroup = anchor >= 0 ? new Set(data.members(anchor)) : null;
     let shown = null;
     for (const pane of this.panes) {
       pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side) };
       pane.layers = layers;
-      pane.counts = inGroup ? (i) => inGroup.has(data.label[i]) : undefined;
+      pane.counts = anchor >= 0 ? (i) => this.state.inGroup(i) : undefined;
       shown = pane.colouring;
     }
     refill(this.legend, ...shown.legend.map((key) => this.key(key, shown.colourOf)));
@@ -143,15 +142,17 @@ class Maps {
     this.redraw();
   }
 
-  /** A colour of the legend: it chooses its clips, that of a class its group; with Shift it adds its clips. */
+  /**
+   * A colour of the legend: it chooses its clips, that of a class its group; with Shift it adds its
+   * clips. An outcome means the chosen group's clips, as a lasso does; a class says itself whose it is.
+   */
   key({ colour, text, code, anchor }, colourOf) {
     const parts = [h("i", { style: { background: colour } }), h("span", { text })];
     if (code === undefined) return h("span", { class: "frx-key" }, ...parts);
     const { state } = this;
     const choose = ({ shiftKey }) => {
-      const clips = state.data.where((i) => colourOf[i] === code);
-      if (shiftKey) state.setSelection(new Set([...state.selection, ...clips]));
-      else if (anchor === undefined) state.setSelection(clips);
+      const clips = state.data.where((i) => colourOf[i] === code && (this.by === "class" || state.inGroup(i)));
+      if (shiftKey || anchor === undefined) state.setSelection(clips, shiftKey);
       else state.setAnchor(anchor);
       state.say(`${state.selection.length} clips chosen`);
     };

@@ -145,6 +145,46 @@ def test_the_legend_chooses_many_clips_by_keyboard(page: Page, seen, exported) -
     assert seen["console"] == []
 
 
+def test_outcomes_within_a_group_and_what_python_chose_beside_it(page: Page, seen, exported) -> None:
+    path, a, b = exported
+    opened(page, path)
+    ids, names = np.array(a.sample_ids), np.array(a.class_names)
+    fixed, broken = ~a.correct & b.correct, a.correct & ~b.correct
+    groups = frviz.compare(a, b).groups
+    within = {k: np.isin(names[a.labels], group) for k, group in groups["members"].items()}
+    parted = {k: inside for k, inside in within.items() if 0 < (fixed & inside).sum() < fixed.sum()}
+    anchor, inside = next(iter(parted.items()))
+    row = page.locator(f".frx-group[data-anchor='{a.class_names.index(anchor)}']")
+    chip = page.locator(".frx-chip").last
+    field = {name: page.locator(".frx-outcome", has_text=name) for name in ("fixed", "broken")}
+    group = set(ids[inside])
+
+    row.click()
+    assert set(chosen(page)) == group
+    assert field["fixed"].text_content() == f"{(fixed & inside).sum()} of {fixed.sum()}fixed"
+    field["fixed"].click()  # those that it counts
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    field["broken"].click(modifiers=["Shift"])
+    assert set(chosen(page)) == set(ids[(fixed | broken) & inside])
+    page.get_by_role("button", name="fixed", exact=True).click()  # the legend does the same
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    row.click()  # again: its clips come back first
+    assert set(chosen(page)) == group
+    assert "group" not in chip.text_content()
+    row.click()
+    assert chosen(page) == []
+    assert trait(page, "anchor") == ""
+
+    row.click()
+    strange = [str(ids[~inside][0]), str(ids[inside][0])]
+    assert set(chosen(page)) == group  # the host has heard of the click
+    page.evaluate("ids => document.querySelector('.frx-page').model.set('selection', ids)", strange)
+    assert chip.text_content().startswith("2 clips chosen, 1 of them in the group")
+    field["fixed"].click()
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    assert seen["console"] == []
+
+
 def matrix_picture(page: Page) -> str:
     page.wait_for_timeout(100)  # it is drawn with the next frame of the screen
     return page.evaluate("document.querySelector('.frx-matrix canvas').toDataURL()")
