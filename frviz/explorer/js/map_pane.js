@@ -2,6 +2,7 @@
 
 import { quadtree } from "d3-quadtree";
 import { backgroundOf, canvasBox, h, pointIn, theme, timed } from "./dom.js";
+import { placeLabels } from "./labels.js";
 import { pointsInside, simplify } from "./lasso.js";
 import { placed, zoomOf } from "./map_view.js";
 import { drawManyPoints, drawPoints, glyph, paint, pointRadius } from "./points.js";
@@ -19,7 +20,8 @@ export class MapPane {
    * @param {import("./state.js").State} state
    * @param {"a"|"b"} side
    * @param {import("./map_view.js").View} view shared by the panes
-   * @param {{changed: () => void, toChosen: () => void, hover: (event: PointerEvent, clip: number) => void}} listeners
+   * @param {{changed: () => void, toChosen: () => void, theme: (dark: boolean) => void,
+   *   hover: (event: PointerEvent, clip: number, star: number) => void}} listeners hover is told the clip and the class whose star are under the pointer; -1: none
    */
   constructor(state, side, view, listeners) {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
@@ -55,6 +57,7 @@ export class MapPane {
 
   draw(ctx, width, height) {
     this.theme = theme(this.box.el);
+    this.listeners.theme(this.theme.dark);
     if (!this.map || !this.colouring) return;
     const { width: w, height: hgt } = ctx.canvas;
     this.project(width, height, w / width);
@@ -117,28 +120,47 @@ export class MapPane {
     ctx.globalAlpha = 1;
   }
 
-  drawStars(ctx) {
+  /** The stars that are shown, the most important first: those of the chosen group, or the hardest. */
+  shownStars() {
     const { stars } = this.map;
+    if (!stars || !this.stars) return [];
     const { anchor, data } = this.state;
-    if (!stars || !this.stars) return;
     const members = anchor >= 0 ? data.members(anchor) : null;
+    const rank = (k) => (members ? members.indexOf(k) : (data.groupOf.get(k)?.a ?? 1));
     const [xs, ys] = this.place(stars[this.side]);
-    stars.classes.forEach((k, s) => {
-      if (members && !members.includes(k)) return;
-      starPath(ctx, xs[s], ys[s], 8 * this.ratio);
+    const all = stars.classes.map((k, s) => ({ k, x: xs[s], y: ys[s] }));
+    return all.filter(({ k }) => !members || members.includes(k)).sort((one, other) => rank(one.k) - rank(other.k));
+  }
+
+  drawStars(ctx) {
+    const { anchor, data } = this.state;
+    const { by, palette, colourOf } = this.colouring;
+    const stars = this.shownStars();
+    for (const { k, x, y } of stars) {
+      starPath(ctx, x, y, 8 * this.ratio);
       const at = data.label.indexOf(k);
-      ctx.fillStyle = this.colouring.by === "class" && at >= 0 ? `rgb(${this.colouring.palette[this.colouring.colourOf[at]].join(",")})` : this.theme.yellow;
+      ctx.fillStyle = by === "class" && at >= 0 ? `rgb(${palette[colourOf[at]].join(",")})` : this.theme.yellow;
       [ctx.strokeStyle, ctx.lineWidth] = [this.theme.ink, 1.2 * this.ratio];
       ctx.fill();
       ctx.stroke();
-      if (!members && stars.classes.length > 20) return; // names would cover the map
-      ctx.font = `${11 * this.ratio}px ${this.theme.font}`;
-      [ctx.textBaseline, ctx.lineWidth, ctx.strokeStyle, ctx.fillStyle] = ["middle", 3 * this.ratio, this.theme.background, this.theme.ink];
-      const room = xs[s] + 11 * this.ratio + ctx.measureText(data.classes[k]).width < this.over.width;
-      ctx.textAlign = room ? "left" : "right";
-      const textAt = [data.classes[k], xs[s] + (room ? 11 : -11) * this.ratio, ys[s]];
-      ctx.strokeText(...textAt);
-      ctx.fillText(...textAt);
+    }
+    if (anchor >= 0 || stars.length <= 20) this.drawNames(ctx, stars); // else names would cover the map
+  }
+
+  /** Names that do not cover one another; the others are told on hover. */
+  drawNames(ctx, stars) {
+    const { ratio, theme: colours } = this;
+    ctx.font = `${11 * ratio}px ${colours.font}`;
+    [ctx.textAlign, ctx.textBaseline, ctx.lineWidth] = ["left", "middle", 3 * ratio];
+    [ctx.strokeStyle, ctx.fillStyle] = [colours.background, colours.ink];
+    const tall = 14 * ratio;
+    const named = stars.map(({ k, x, y }) => ({ x, y, name: this.state.data.classes[k] }));
+    for (const star of named) star.width = ctx.measureText(star.name).width;
+    placeLabels(named, this.over, tall, ratio).forEach((corner, s) => {
+      if (!corner) return;
+      const text = [named[s].name, corner.left, corner.top + tall / 2];
+      ctx.strokeText(...text);
+      ctx.fillText(...text);
     });
   }
 
@@ -165,11 +187,9 @@ export class MapPane {
 
   /** The class whose star is under a point; -1 for none. */
   starAt([x, y]) {
-    const { stars } = this.map;
-    if (!stars || !this.stars) return -1;
-    const [xs, ys] = this.place(stars[this.side]);
-    const at = stars.classes.findIndex((_, s) => Math.hypot(xs[s] / this.ratio - x, ys[s] / this.ratio - y) < NEAR);
-    return at < 0 ? -1 : stars.classes[at];
+    if (!this.xs) return -1;
+    const found = this.shownStars().find((star) => Math.hypot(star.x / this.ratio - x, star.y / this.ratio - y) < NEAR);
+    return found?.k ?? -1;
   }
 
   /** Puts the clip in focus among the chosen ones, or takes it out. */
@@ -203,7 +223,7 @@ export class MapPane {
       } else if (drag) {
         this.lasso.push(point);
         this.drawOver();
-      } else timed("hover", () => this.listeners.hover(event, this.nearest(point)));
+      } else timed("hover", () => this.listeners.hover(event, this.nearest(point), this.starAt(point)));
     });
     canvas.addEventListener("pointerup", (event) => {
       if (drag && !drag.pan) this.choose(drag, pointIn(event, canvas));
@@ -211,7 +231,7 @@ export class MapPane {
       this.drawOver();
     });
     canvas.addEventListener("pointercancel", () => ([drag, this.lasso] = [null, null]));
-    canvas.addEventListener("pointerleave", (event) => this.listeners.hover(event, -1));
+    canvas.addEventListener("pointerleave", (event) => this.listeners.hover(event, -1, -1));
     canvas.addEventListener("dblclick", () => this.zoom(0));
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }

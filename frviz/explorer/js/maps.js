@@ -1,6 +1,7 @@
 // Maps of the clips of A and B in one layout: choice of space and method, colours, legend.
 
 import { colouring } from "./colours.js";
+import { INTEREST } from "./data.js";
 import { dropdown, fill, h, refill } from "./dom.js";
 import { mapChoice } from "./map_choice.js";
 import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
@@ -16,12 +17,13 @@ export function mapsView(state, tooltip) {
 class Maps {
   constructor(state, tooltip) {
     const { data } = state;
-    Object.assign(this, { state, tooltip, by: "outcome", view: { ...WHOLE } });
+    Object.assign(this, { state, tooltip, by: "outcome", dark: false, view: { ...WHOLE } });
     this.maps = data.header.maps.map((map) => unpack(map, data.arrays));
     const listeners = {
       changed: () => this.redraw(),
       toChosen: () => this.zoomToChosen(),
-      hover: (event, clip) => this.hover(event, clip),
+      theme: (dark) => this.setDark(dark),
+      hover: (event, clip, star) => this.hover(event, clip, star),
     };
     this.panes = data.sides.map((side) => new MapPane(state, side, this.view, listeners));
     this.legend = h("div", { class: "frx-legend" });
@@ -32,6 +34,7 @@ class Maps {
     state.on("selection anchor", () => this.update());
     state.on("hover focus", () => this.panes.forEach((pane) => pane.drawOver()));
     state.on("theme", () => this.redraw());
+    this.order = mistakesLast(data);
     if (this.maps.length) this.choose(this.maps[0].key);
     else fill(this.note, "No map has been made yet: choose one above.");
     this.update();
@@ -124,15 +127,22 @@ class Maps {
     return lines.join(" ");
   }
 
+  /** Only a pane that is drawn, and so in the page, knows whether the page is dark. */
+  setDark(dark) {
+    if (dark === this.dark) return;
+    this.dark = dark;
+    this.update();
+  }
+
   /** Colours and what is chosen. */
   update() {
     const { data, selection, anchor } = this.state;
     const isChosen = new Uint8Array(data.size);
     for (const i of selection) isChosen[i] = 1;
-    const layers = { dimmed: data.where((i) => !isChosen[i]), chosen: selection };
+    const layers = { dimmed: this.order.filter((i) => !isChosen[i]), chosen: this.order.filter((i) => isChosen[i]) };
     let shown = null;
     for (const pane of this.panes) {
-      pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side) };
+      pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side, this.dark) };
       pane.layers = layers;
       pane.counts = anchor >= 0 ? (i) => this.state.inGroup(i) : undefined;
       shown = pane.colouring;
@@ -176,10 +186,12 @@ class Maps {
     for (const pane of this.panes) pane.box.redraw();
   }
 
-  hover(event, clip) {
-    this.state.setHover(clip);
-    if (clip < 0) return this.tooltip.hide();
+  /** A star is told before the clips around it, as a click takes it. */
+  hover(event, clip, star) {
     const { data } = this.state;
+    this.state.setHover(star < 0 ? clip : -1);
+    if (star >= 0) return this.tooltip.show(event, h("b", { text: data.classes[star] }), "Click: its ambiguous group");
+    if (clip < 0) return this.tooltip.hide();
     const sure = (side) => (Number.isNaN(data.pTrue(side, clip)) ? "" : `, p true ${data.pTrue(side, clip).toFixed(2)}`);
     const says = data.sides.map((side, s) => `${data.header.names[s]}: ${data.classes[data.predicted[side][clip]]}${sure(side)}`);
     const outcome = data.outcomes[data.outcome[clip]];
@@ -189,6 +201,12 @@ class Maps {
   destroy() {
     for (const pane of this.panes) pane.box.destroy();
   }
+}
+
+/** All clips in the order in which they are drawn: what one looks for lies on top. */
+function mistakesLast(data) {
+  const rank = Uint8Array.from(data.outcome, (outcome) => INTEREST[data.outcomes[outcome]]);
+  return Int32Array.from(rank.keys()).sort((i, j) => rank[i] - rank[j]);
 }
 
 function unpack(map, arrays) {

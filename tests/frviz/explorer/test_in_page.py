@@ -185,6 +185,20 @@ def test_outcomes_within_a_group_and_what_python_chose_beside_it(page: Page, see
     assert seen["console"] == []
 
 
+def test_colours_of_the_maps_follow_the_theme(page: Page, seen, exported) -> None:
+    page.emulate_media(color_scheme="dark")
+    opened(page, exported[0])
+    script = "getComputedStyle(document.querySelector('.frx-key i')).backgroundColor"
+
+    def light_of_right_clips() -> int:
+        return int(re.search(r"\d+", page.evaluate(script))[0])
+
+    until(page, lambda: light_of_right_clips() < 110)  # near-white, they outshone the mistakes
+    page.emulate_media(color_scheme="light")
+    until(page, lambda: light_of_right_clips() > 160)
+    assert seen["console"] == []
+
+
 def matrix_picture(page: Page) -> str:
     page.wait_for_timeout(100)  # it is drawn with the next frame of the screen
     return page.evaluate("document.querySelector('.frx-matrix canvas').toDataURL()")
