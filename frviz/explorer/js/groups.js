@@ -64,7 +64,8 @@ function heading(data) {
 function groupRow(state, group) {
   const { data } = state;
   const others = group.members.slice(1).map((k) => data.classes[k]);
-  const words = [h("b", { text: data.classes[group.anchor] }), h("span", { class: "frx-muted", text: others.length ? ` ${others.join(", ")}` : " (never confused)" })];
+  const names = others.flatMap((name, at) => [at ? ", " : " ", h("bdi", { text: name })]); // each is written in its own direction
+  const words = [h("b", { text: data.classes[group.anchor] }), h("span", { class: "frx-muted" }, ...(names.length ? names : [" (never confused)"]))];
   const row = h(
     "div",
     {

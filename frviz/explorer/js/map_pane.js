@@ -5,6 +5,7 @@ import { backgroundOf, canvasBox, h, pointIn, theme, timed } from "./dom.js";
 import { placeLabels } from "./labels.js";
 import { pointsInside, simplify } from "./lasso.js";
 import { placed, zoomOf } from "./map_view.js";
+import { plain } from "./plain.js";
 import { drawManyPoints, drawPoints, glyph, paint, pointRadius } from "./points.js";
 
 export const MOST_ARROWS = 400;
@@ -154,7 +155,7 @@ export class MapPane {
     [ctx.textAlign, ctx.textBaseline, ctx.lineWidth] = ["left", "middle", 3 * ratio];
     [ctx.strokeStyle, ctx.fillStyle] = [colours.background, colours.ink];
     const tall = 14 * ratio;
-    const named = stars.map(({ k, x, y }) => ({ x, y, name: this.state.data.classes[k] }));
+    const named = stars.map(({ k, x, y }) => ({ x, y, name: plain(this.state.data.classes[k]) }));
     for (const star of named) star.width = ctx.measureText(star.name).width;
     placeLabels(named, this.over, tall, ratio).forEach((corner, s) => {
       if (!corner) return;
