@@ -5,6 +5,7 @@ import { groupsView } from "./groups.js";
 import { mapsView } from "./maps.js";
 import { matrixView } from "./matrix.js";
 import { areaWords } from "./matrix_model.js";
+import { plain } from "./plain.js";
 import { scoreBars } from "./scores.js";
 import { State } from "./state.js";
 import { tableView } from "./table.js";
@@ -35,8 +36,9 @@ export function explorer(root, data, model) {
   const spoken = h("div", { class: "frx-spoken", role: "status", "aria-live": "polite" });
   const grid = h("div", { class: maps ? "frx-grid" : "frx-grid frx-without-maps" }, ...panels);
   root.prepend(...[header(state), grid, absent(data), spoken].filter(Boolean));
-  state.on("say", () => (spoken.textContent = state.spoken));
-  root.addEventListener("keydown", (event) => rootKey(event, state));
+  state.on("say", () => (spoken.textContent = plain(state.spoken)));
+  root.addEventListener("keydown", (event) => (rootKey(event, state), keepFocus(root, event)));
+  root.addEventListener("click", (event) => keepFocus(root, event));
   const stopTheme = onTheme(() => state.emit("theme"));
   // A kernel hears a page while a cell runs, on a thread of its own, but only if it has heard it
   // before: so the page says at once that it is there.
@@ -114,7 +116,7 @@ function chosenWords(state) {
 
 /** The chosen cell of single classes as an area. */
 function areaOf({ data, cell, side }) {
-  const [row, column] = cell.map((k) => ({ classes: [k], name: data.name(k) }));
+  const [row, column] = cell.map((k) => ({ classes: [k], name: plain(data.name(k)) }));
   return { row, column, side };
 }
 
@@ -122,6 +124,11 @@ function areaOf({ data, cell, side }) {
 function absent(data) {
   const lines = Object.entries(data.header.missing ?? {}).map(([, why]) => h("li", { text: why }));
   return lines.length ? h("ul", { class: "frx-absent", "aria-label": "What is left out" }, ...lines) : null;
+}
+
+/** What is gone after a key or a click (a player, a chip) leaves the focus here, not on the page. */
+function keepFocus(root, { target }) {
+  if (!target.isConnected && !root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
 }
 
 function rootKey(event, state) {
