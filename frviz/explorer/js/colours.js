@@ -4,7 +4,9 @@ import { PALETTE, rgb } from "./dom.js";
 
 const { blue, vermillion, green, orange, sky, purple, yellow, grey } = PALETTE;
 const CLASS_COLOURS = [blue, vermillion, green, orange, sky, purple, yellow];
-const OUTCOME_COLOURS = { "both right": "#A9AEB8", fixed: blue, broken: vermillion, "both wrong": "#AA4499", right: "#A9AEB8", wrong: vermillion };
+const OUTCOME_COLOURS = { fixed: blue, broken: vermillion, "both wrong": "#AA4499", wrong: vermillion };
+// Of clips that are right and of middling ones: most clips, so they stay near the page's colour.
+const QUIET = { light: "#A9AEB8", dark: "#565C67" };
 const STEPS = 21; // of the scale of probabilities
 
 /**
@@ -12,17 +14,19 @@ const STEPS = 21; // of the scale of probabilities
  * @param {"outcome"|"class"|"p_true"} by
  * @param {number} anchor whose group has the colours; -1: none
  * @param {"a"|"b"} side whose probabilities
+ * @param {boolean} [dark] whether the page is dark
  * @returns {{palette: number[][], colourOf: Uint8Array,
  *   legend: {colour: string, text: string, code?: number, anchor?: number}[]}} code: of the colour,
  *   where a key stands for clips; anchor: the class that it stands for
  */
-export function colouring(data, by, anchor, side) {
-  if (by === "p_true" && data.arrays[`p_true_${side}`]) return byProbability(data, side);
-  return by === "class" ? byClass(data, anchor) : byOutcome(data);
+export function colouring(data, by, anchor, side, dark = false) {
+  const quiet = dark ? QUIET.dark : QUIET.light;
+  if (by === "p_true" && data.arrays[`p_true_${side}`]) return byProbability(data, side, quiet);
+  return by === "class" ? byClass(data, anchor) : byOutcome(data, quiet);
 }
 
-function byOutcome(data) {
-  const colours = data.outcomes.map((name) => OUTCOME_COLOURS[name]);
+function byOutcome(data, quiet) {
+  const colours = data.outcomes.map((name) => OUTCOME_COLOURS[name] ?? quiet);
   const legend = data.outcomes.map((text, code) => ({ colour: colours[code], text, code }));
   return { palette: colours.map(rgb), colourOf: data.outcome, legend };
 }
@@ -57,8 +61,8 @@ function groupBy(values, key) {
   return groups;
 }
 
-function byProbability(data, side) {
-  const [low, middle, high] = [vermillion, "#B8BCC4", blue].map(rgb);
+function byProbability(data, side, quiet) {
+  const [low, middle, high] = [vermillion, quiet, blue].map(rgb);
   const between = (a, b, t) => a.map((v, i) => Math.round(v + (b[i] - v) * t));
   const palette = Array.from({ length: STEPS }, (_, step) => {
     const share = step / (STEPS - 1);

@@ -7,6 +7,7 @@ import { icon } from "./icons.js";
 import { KEYS, SkeletonPlayer } from "./player.js";
 
 const SPEEDS = [0.25, 0.5, 1, 2];
+const DIFFERENCE = "How far each joint is from the chosen clip's";
 
 /**
  * @typedef {{clip: import("./clip.js").Clip, title?: string, note?: string,
@@ -69,6 +70,7 @@ export class PlayerDeck {
     this.players.forEach((player, k) => (player.turn = this.timing.turns[k]));
     this.range.max = String(this.timing.length - 1);
     this.clock.resize(this.timing.length);
+    this.#offerColours();
     this.redraw();
   }
 
@@ -183,12 +185,21 @@ export class PlayerDeck {
       this.redraw();
     });
     const follow = toggle("Follow the body", "follow", this.look.follow, (on) => this.#follow((this.memory.follow = on)));
-    const colours = segmented("Colours", [
+    this.colours = segmented("Colours", [
       { value: "parts", text: "Parts", title: "Left blue, right orange" },
-      { value: "values", text: "Difference", title: "How far each joint is from the chosen clip's" },
+      { value: "values", text: "Difference", title: DIFFERENCE },
     ], this.look.colours, (value) => this.setColours(value));
     this.views = segmented("View", ["front", "side", "top"].map((value) => ({ value, text: value[0].toUpperCase() + value.slice(1) })), "", (name) => this.#view({ ...VIEWS[name] }));
-    return [this.speed, loop, trails, follow, this.valued ? colours : null, flat ? null : this.views].filter(Boolean);
+    return [this.speed, loop, trails, follow, this.valued ? this.colours : null, flat ? null : this.views].filter(Boolean);
+  }
+
+  /** Without values (in its own time no frame was compared) parts are drawn, whatever is wanted. */
+  #offerColours() {
+    const known = this.players.some((player) => player.values);
+    const button = this.colours.querySelector("[data-value=values]");
+    button.disabled = !known;
+    button.title = known ? DIFFERENCE : "In its own time a clip is not compared: choose Aligned";
+    this.colours.select(known ? this.look.colours : "parts");
   }
 
   #helpButton() {

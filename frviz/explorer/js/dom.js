@@ -1,5 +1,9 @@
 // Elements, hiDPI canvases and colours. Text from data only ever becomes text nodes.
 
+import { plain } from "./plain.js";
+
+const SEEN = new Set(["title", "aria-label", "placeholder"]); // attributes that people read
+
 /**
  * An element. `props`: class, text, style, on ({event: fn}); everything else is an attribute.
  * @param {string} tag
@@ -12,10 +16,10 @@ export function h(tag, props = {}, ...children) {
   for (const [key, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "class") el.className = value;
-    else if (key === "text") el.textContent = value;
+    else if (key === "text") el.textContent = plain(value);
     else if (key === "style") for (const [name, to] of Object.entries(value)) setStyle(el, name, to);
     else if (key === "on") for (const [name, fn] of Object.entries(value)) el.addEventListener(name, fn);
-    else el.setAttribute(key, value === true ? "" : value);
+    else el.setAttribute(key, value === true ? "" : SEEN.has(key) ? plain(value) : value);
   }
   el.append(...children.filter((child) => child !== null));
   return el;

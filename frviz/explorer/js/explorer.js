@@ -5,6 +5,7 @@ import { groupsView } from "./groups.js";
 import { mapsView } from "./maps.js";
 import { matrixView } from "./matrix.js";
 import { areaWords } from "./matrix_model.js";
+import { plain } from "./plain.js";
 import { scoreBars } from "./scores.js";
 import { State } from "./state.js";
 import { tableView } from "./table.js";
@@ -35,8 +36,9 @@ export function explorer(root, data, model) {
   const spoken = h("div", { class: "frx-spoken", role: "status", "aria-live": "polite" });
   const grid = h("div", { class: maps ? "frx-grid" : "frx-grid frx-without-maps" }, ...panels);
   root.prepend(...[header(state, clip), grid, absent(data), spoken].filter(Boolean));
-  state.on("say", () => (spoken.textContent = state.spoken));
-  root.addEventListener("keydown", (event) => rootKey(event, state));
+  state.on("say", () => (spoken.textContent = plain(state.spoken)));
+  root.addEventListener("keydown", (event) => (rootKey(event, state), keepFocus(root, event)));
+  root.addEventListener("click", (event) => keepFocus(root, event));
   const stopTheme = onTheme(() => state.emit("theme"));
   // A kernel hears a page while a cell runs, on a thread of its own, but only if it has heard it
   // before: so the page says at once that it is there.
@@ -116,15 +118,23 @@ function chips(state) {
   if (area) found.push(chip(areaWords(data, area, count), "Leave the cell", () => state.setAnchor(state.anchor)));
   found.push(
     count
-      ? chip(`${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen`, "Choose nothing (Escape)", () => state.clear())
+      ? chip(chosenWords(state), "Choose nothing (Escape)", () => state.clear())
       : h("span", { class: "frx-muted", text: area ? "No clips are there." : "Nothing chosen: click a cell, a class or a group, or draw around points." }),
   );
   return found;
 }
 
+/** How many clips are chosen, and how many of them are not of the chosen group: Python may choose any. */
+function chosenWords(state) {
+  const { length: count } = state.selection;
+  const inside = state.selection.filter((i) => state.inGroup(i)).length;
+  const where = inside === count ? "" : inside ? `, ${inside.toLocaleString("en")} of them in the group` : ", outside the group";
+  return `${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen${where}`;
+}
+
 /** The chosen cell of single classes as an area. */
 function areaOf({ data, cell, side }) {
-  const [row, column] = cell.map((k) => ({ classes: [k], name: data.name(k) }));
+  const [row, column] = cell.map((k) => ({ classes: [k], name: plain(data.name(k)) }));
   return { row, column, side };
 }
 
@@ -132,6 +142,11 @@ function areaOf({ data, cell, side }) {
 function absent(data) {
   const lines = Object.entries(data.header.missing ?? {}).map(([, why]) => h("li", { text: why }));
   return lines.length ? h("ul", { class: "frx-absent", "aria-label": "What is left out" }, ...lines) : null;
+}
+
+/** What is gone after a key or a click (a player, a chip) leaves the focus here, not on the page. */
+function keepFocus(root, { target }) {
+  if (!target.isConnected && !root.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
 }
 
 function rootKey(event, state) {

@@ -64,7 +64,8 @@ function heading(data) {
 function groupRow(state, group) {
   const { data } = state;
   const others = group.members.slice(1).map((k) => data.classes[k]);
-  const words = [h("b", { text: data.classes[group.anchor] }), h("span", { class: "frx-muted", text: others.length ? ` ${others.join(", ")}` : " (never confused)" })];
+  const names = others.flatMap((name, at) => [at ? ", " : " ", h("bdi", { text: name })]); // each is written in its own direction
+  const words = [h("b", { text: data.classes[group.anchor] }), h("span", { class: "frx-muted" }, ...(names.length ? names : [" (never confused)"]))];
   const row = h(
     "div",
     {
@@ -72,13 +73,18 @@ function groupRow(state, group) {
       role: "option",
       title: describe(data, group),
       "data-anchor": group.anchor,
-      on: { click: () => state.setAnchor(group.anchor === state.anchor ? -1 : group.anchor) },
+      on: { click: () => press(state, group.anchor) },
     },
     h("span", { class: "frx-group-name" }, ...words),
     accuracyBar(data, group),
     data.pair ? differenceBar(group, scaleOf(data)) : h("span", { class: "frx-number", text: `${percent(group.a)} %` }),
   );
   return row;
+}
+
+/** A group that is chosen is left, unless other clips were chosen meanwhile: then its own come back. */
+function press(state, anchor) {
+  state.setAnchor(anchor === state.anchor && state.groupIsChosen() ? -1 : anchor);
 }
 
 function describe(data, group) {

@@ -2,10 +2,12 @@
 
 import { quadtree } from "d3-quadtree";
 import { backgroundOf, canvasBox, h, pointIn, theme, timed } from "./dom.js";
+import { placeLabels } from "./labels.js";
 import { pointsInside, simplify } from "./lasso.js";
+import { placed, zoomOf } from "./map_view.js";
+import { plain } from "./plain.js";
 import { drawManyPoints, drawPoints, glyph, paint, pointRadius } from "./points.js";
 
-const PAD = 14; // pixels around the points
 export const MOST_ARROWS = 400;
 export const MANY = 8000; // points from which on they are drawn without blending
 const NEAR = 12; // pixels within which a point is under the pointer
@@ -18,8 +20,9 @@ export class MapPane {
   /**
    * @param {import("./state.js").State} state
    * @param {"a"|"b"} side
-   * @param {{scale: number, x: number, y: number}} view zoom and shift, shared by the panes
-   * @param {{changed: () => void, hover: (event: PointerEvent, clip: number) => void}} listeners
+   * @param {import("./map_view.js").View} view shared by the panes
+   * @param {{changed: () => void, toChosen: () => void, theme: (dark: boolean) => void,
+   *   hover: (event: PointerEvent, clip: number, star: number) => void}} listeners hover is told the clip and the class whose star are under the pointer; -1: none
    */
   constructor(state, side, view, listeners) {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
@@ -46,21 +49,7 @@ export class MapPane {
 
   /** Device pixels of every clip, for this size and zoom. */
   project(width, height, ratio) {
-    const { bounds } = this.map;
-    const [spanX, spanY] = [bounds[2] - bounds[0] || 1, bounds[3] - bounds[1] || 1];
-    const fit = Math.min((width - 2 * PAD) / spanX, (height - 2 * PAD) / spanY) * this.view.scale;
-    const place = (values) => {
-      const count = values.length / 2;
-      const [xs, ys] = [new Float32Array(count), new Float32Array(count)];
-      const [stepX, stepY] = [(fit * spanX) / 65535, (fit * spanY) / 65535];
-      const left = width / 2 - (fit * spanX) / 2 + this.view.x;
-      const bottom = height / 2 + (fit * spanY) / 2 + this.view.y;
-      for (let i = 0; i < count; i += 1) {
-        xs[i] = ratio * (left + stepX * values[2 * i]);
-        ys[i] = ratio * (bottom - stepY * values[2 * i + 1]);
-      }
-      return [xs, ys];
-    };
+    const place = (values) => placed(values, this.map.bounds, this.view, { width, height, ratio });
     this.place = place;
     [this.xs, this.ys] = place(this.map[this.side]);
     this.ratio = ratio;
@@ -69,6 +58,7 @@ export class MapPane {
 
   draw(ctx, width, height) {
     this.theme = theme(this.box.el);
+    this.listeners.theme(this.theme.dark);
     if (!this.map || !this.colouring) return;
     const { width: w, height: hgt } = ctx.canvas;
     this.project(width, height, w / width);
@@ -131,28 +121,47 @@ export class MapPane {
     ctx.globalAlpha = 1;
   }
 
-  drawStars(ctx) {
+  /** The stars that are shown, the most important first: those of the chosen group, or the hardest. */
+  shownStars() {
     const { stars } = this.map;
+    if (!stars || !this.stars) return [];
     const { anchor, data } = this.state;
-    if (!stars || !this.stars) return;
     const members = anchor >= 0 ? data.members(anchor) : null;
+    const rank = (k) => (members ? members.indexOf(k) : (data.groupOf.get(k)?.a ?? 1));
     const [xs, ys] = this.place(stars[this.side]);
-    stars.classes.forEach((k, s) => {
-      if (members && !members.includes(k)) return;
-      starPath(ctx, xs[s], ys[s], 8 * this.ratio);
+    const all = stars.classes.map((k, s) => ({ k, x: xs[s], y: ys[s] }));
+    return all.filter(({ k }) => !members || members.includes(k)).sort((one, other) => rank(one.k) - rank(other.k));
+  }
+
+  drawStars(ctx) {
+    const { anchor, data } = this.state;
+    const { by, palette, colourOf } = this.colouring;
+    const stars = this.shownStars();
+    for (const { k, x, y } of stars) {
+      starPath(ctx, x, y, 8 * this.ratio);
       const at = data.label.indexOf(k);
-      ctx.fillStyle = this.colouring.by === "class" && at >= 0 ? `rgb(${this.colouring.palette[this.colouring.colourOf[at]].join(",")})` : this.theme.yellow;
+      ctx.fillStyle = by === "class" && at >= 0 ? `rgb(${palette[colourOf[at]].join(",")})` : this.theme.yellow;
       [ctx.strokeStyle, ctx.lineWidth] = [this.theme.ink, 1.2 * this.ratio];
       ctx.fill();
       ctx.stroke();
-      if (!members && stars.classes.length > 20) return; // names would cover the map
-      ctx.font = `${11 * this.ratio}px ${this.theme.font}`;
-      [ctx.textBaseline, ctx.lineWidth, ctx.strokeStyle, ctx.fillStyle] = ["middle", 3 * this.ratio, this.theme.background, this.theme.ink];
-      const room = xs[s] + 11 * this.ratio + ctx.measureText(data.classes[k]).width < this.over.width;
-      ctx.textAlign = room ? "left" : "right";
-      const textAt = [data.classes[k], xs[s] + (room ? 11 : -11) * this.ratio, ys[s]];
-      ctx.strokeText(...textAt);
-      ctx.fillText(...textAt);
+    }
+    if (anchor >= 0 || stars.length <= 20) this.drawNames(ctx, stars); // else names would cover the map
+  }
+
+  /** Names that do not cover one another; the others are told on hover. */
+  drawNames(ctx, stars) {
+    const { ratio, theme: colours } = this;
+    ctx.font = `${11 * ratio}px ${colours.font}`;
+    [ctx.textAlign, ctx.textBaseline, ctx.lineWidth] = ["left", "middle", 3 * ratio];
+    [ctx.strokeStyle, ctx.fillStyle] = [colours.background, colours.ink];
+    const tall = 14 * ratio;
+    const named = stars.map(({ k, x, y }) => ({ x, y, name: plain(this.state.data.classes[k]) }));
+    for (const star of named) star.width = ctx.measureText(star.name).width;
+    placeLabels(named, this.over, tall, ratio).forEach((corner, s) => {
+      if (!corner) return;
+      const text = [named[s].name, corner.left, corner.top + tall / 2];
+      ctx.strokeText(...text);
+      ctx.fillText(...text);
     });
   }
 
@@ -179,11 +188,9 @@ export class MapPane {
 
   /** The class whose star is under a point; -1 for none. */
   starAt([x, y]) {
-    const { stars } = this.map;
-    if (!stars || !this.stars) return -1;
-    const [xs, ys] = this.place(stars[this.side]);
-    const at = stars.classes.findIndex((_, s) => Math.hypot(xs[s] / this.ratio - x, ys[s] / this.ratio - y) < NEAR);
-    return at < 0 ? -1 : stars.classes[at];
+    if (!this.xs) return -1;
+    const found = this.shownStars().find((star) => Math.hypot(star.x / this.ratio - x, star.y / this.ratio - y) < NEAR);
+    return found?.k ?? -1;
   }
 
   /** Puts the clip in focus among the chosen ones, or takes it out. */
@@ -217,7 +224,7 @@ export class MapPane {
       } else if (drag) {
         this.lasso.push(point);
         this.drawOver();
-      } else timed("hover", () => this.listeners.hover(event, this.nearest(point)));
+      } else timed("hover", () => this.listeners.hover(event, this.nearest(point), this.starAt(point)));
     });
     canvas.addEventListener("pointerup", (event) => {
       if (drag && !drag.pan) this.choose(drag, pointIn(event, canvas));
@@ -225,7 +232,7 @@ export class MapPane {
       this.drawOver();
     });
     canvas.addEventListener("pointercancel", () => ([drag, this.lasso] = [null, null]));
-    canvas.addEventListener("pointerleave", (event) => this.listeners.hover(event, -1));
+    canvas.addEventListener("pointerleave", (event) => this.listeners.hover(event, -1, -1));
     canvas.addEventListener("dblclick", () => this.zoom(0));
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
@@ -240,8 +247,7 @@ export class MapPane {
       return;
     }
     const inside = this.inside();
-    if (drag.add) state.setSelection([...new Set([...state.selection, ...inside])]);
-    else state.setSelection(inside);
+    state.setSelection(inside, drag.add);
     state.say(`${inside.length} clips chosen`);
   }
 
@@ -254,30 +260,11 @@ export class MapPane {
   /** Zooms around a point; factor 0 shows all again. */
   zoom(factor, [x, y] = [this.box.width / 2, this.box.height / 2]) {
     const { view } = this;
-    const scale = factor ? Math.min(60, Math.max(1, view.scale * factor)) : 1;
+    const scale = factor ? zoomOf(view.scale * factor) : 1;
     const [dx, dy] = [x - this.box.width / 2, y - this.box.height / 2];
     const ratio = scale / view.scale;
     view.x = scale === 1 ? 0 : dx - (dx - view.x) * ratio;
     view.y = scale === 1 ? 0 : dy - (dy - view.y) * ratio;
-    view.scale = scale;
-    this.listeners.changed();
-  }
-
-  /** Zooms so that the chosen clips fill the pane. */
-  zoomToChosen() {
-    const { selection } = this.state;
-    if (!selection.length || !this.xs) return;
-    const { width, height } = this.box;
-    const range = (values, size) => {
-      const places = Array.from(selection, (i) => values[i] / this.ratio);
-      const [low, high] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
-      return [(low + high) / 2, (high - low) / (size - 4 * PAD)];
-    };
-    const [[x, wide], [y, tall]] = [range(this.xs, width), range(this.ys, height)];
-    const { view } = this;
-    const scale = Math.min(60, Math.max(1, view.scale / Math.max(wide, tall, 1e-6)));
-    view.x = (view.x - (x - width / 2)) * (scale / view.scale);
-    view.y = (view.y - (y - height / 2)) * (scale / view.scale);
     view.scale = scale;
     this.listeners.changed();
   }
@@ -299,7 +286,7 @@ export class MapPane {
       ArrowDown: () => step(1),
       ArrowLeft: () => step(-1),
       ArrowUp: () => step(-1),
-      f: () => this.zoomToChosen(),
+      f: () => this.listeners.toChosen(),
       "+": () => this.zoom(1.3),
       "=": () => this.zoom(1.3),
       "-": () => this.zoom(1 / 1.3),

@@ -1,9 +1,11 @@
 // Maps of the clips of A and B in one layout: choice of space and method, colours, legend.
 
 import { colouring } from "./colours.js";
+import { INTEREST } from "./data.js";
 import { dropdown, fill, h, refill } from "./dom.js";
 import { mapChoice } from "./map_choice.js";
 import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
+import { placed, viewOn, WHOLE } from "./map_view.js";
 
 /** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
 export function mapsView(state, tooltip) {
@@ -15,9 +17,14 @@ export function mapsView(state, tooltip) {
 class Maps {
   constructor(state, tooltip) {
     const { data } = state;
-    Object.assign(this, { state, tooltip, by: "outcome", view: { scale: 1, x: 0, y: 0 } });
+    Object.assign(this, { state, tooltip, by: "outcome", dark: false, view: { ...WHOLE } });
     this.maps = data.header.maps.map((map) => unpack(map, data.arrays));
-    const listeners = { changed: () => this.redraw(), hover: (event, clip) => this.hover(event, clip) };
+    const listeners = {
+      changed: () => this.redraw(),
+      toChosen: () => this.zoomToChosen(),
+      theme: (dark) => this.setDark(dark),
+      hover: (event, clip, star) => this.hover(event, clip, star),
+    };
     this.panes = data.sides.map((side) => new MapPane(state, side, this.view, listeners));
     this.legend = h("div", { class: "frx-legend" });
     this.note = h("p", { class: "frx-note" });
@@ -27,6 +34,7 @@ class Maps {
     state.on("selection anchor", () => this.update());
     state.on("hover focus", () => this.panes.forEach((pane) => pane.drawOver()));
     state.on("theme", () => this.redraw());
+    this.order = mistakesLast(data);
     if (this.maps.length) this.choose(this.maps[0].key);
     else fill(this.note, "No map has been made yet: choose one above.");
     this.update();
@@ -52,7 +60,7 @@ class Maps {
       data.pair ? toggle("arrows", "arrows", "From a clip's place in A to its place in B, for up to 400 chosen clips") : null,
       button("+", "Zoom in (Ctrl and wheel)", () => pane.zoom(1.4)),
       button("\u2212", "Zoom out", () => pane.zoom(1 / 1.4)),
-      button("chosen", "Zoom to the chosen clips", () => pane.zoomToChosen()),
+      button("chosen", "Zoom to the chosen clips", () => this.zoomToChosen()),
       button("all", "Show all (double click)", () => pane.zoom(0)),
     ].filter(Boolean);
   }
@@ -119,18 +127,24 @@ class Maps {
     return lines.join(" ");
   }
 
+  /** Only a pane that is drawn, and so in the page, knows whether the page is dark. */
+  setDark(dark) {
+    if (dark === this.dark) return;
+    this.dark = dark;
+    this.update();
+  }
+
   /** Colours and what is chosen. */
   update() {
     const { data, selection, anchor } = this.state;
     const isChosen = new Uint8Array(data.size);
     for (const i of selection) isChosen[i] = 1;
-    const layers = { dimmed: data.where((i) => !isChosen[i]), chosen: selection };
-    const inGroup = anchor >= 0 ? new Set(data.members(anchor)) : null;
+    const layers = { dimmed: this.order.filter((i) => !isChosen[i]), chosen: this.order.filter((i) => isChosen[i]) };
     let shown = null;
     for (const pane of this.panes) {
-      pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side) };
+      pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side, this.dark) };
       pane.layers = layers;
-      pane.counts = inGroup ? (i) => inGroup.has(data.label[i]) : undefined;
+      pane.counts = anchor >= 0 ? (i) => this.state.inGroup(i) : undefined;
       shown = pane.colouring;
     }
     refill(this.legend, ...shown.legend.map((key) => this.key(key, shown.colourOf)));
@@ -138,15 +152,17 @@ class Maps {
     this.redraw();
   }
 
-  /** A colour of the legend: it chooses its clips, that of a class its group; with Shift it adds its clips. */
+  /**
+   * A colour of the legend: it chooses its clips, that of a class its group; with Shift it adds its
+   * clips. An outcome means the chosen group's clips, as a lasso does; a class says itself whose it is.
+   */
   key({ colour, text, code, anchor }, colourOf) {
     const parts = [h("i", { style: { background: colour } }), h("span", { text })];
     if (code === undefined) return h("span", { class: "frx-key" }, ...parts);
     const { state } = this;
     const choose = ({ shiftKey }) => {
-      const clips = state.data.where((i) => colourOf[i] === code);
-      if (shiftKey) state.setSelection(new Set([...state.selection, ...clips]));
-      else if (anchor === undefined) state.setSelection(clips);
+      const clips = state.data.where((i) => colourOf[i] === code && (this.by === "class" || state.inGroup(i)));
+      if (shiftKey || anchor === undefined) state.setSelection(clips, shiftKey);
       else state.setAnchor(anchor);
       state.say(`${state.selection.length} clips chosen`);
     };
@@ -154,14 +170,28 @@ class Maps {
     return h("button", { type: "button", class: "frx-key", title, on: { click: choose } }, ...parts);
   }
 
+  /** Zooms so that the chosen clips fill the panes: they share one view, and a clip moves from A to B. */
+  zoomToChosen() {
+    const { selection } = this.state;
+    if (!selection.length || !this.map) return;
+    const panes = this.panes.map(({ side, box: { width, height } }) => {
+      const [xs, ys] = placed(this.map[side], this.map.bounds, WHOLE, { width, height });
+      return { xs, ys, width, height };
+    });
+    Object.assign(this.view, viewOn(selection, panes));
+    this.redraw();
+  }
+
   redraw() {
     for (const pane of this.panes) pane.box.redraw();
   }
 
-  hover(event, clip) {
-    this.state.setHover(clip);
-    if (clip < 0) return this.tooltip.hide();
+  /** A star is told before the clips around it, as a click takes it. */
+  hover(event, clip, star) {
     const { data } = this.state;
+    this.state.setHover(star < 0 ? clip : -1);
+    if (star >= 0) return this.tooltip.show(event, h("b", { text: data.classes[star] }), "Click: its ambiguous group");
+    if (clip < 0) return this.tooltip.hide();
     const sure = (side) => (Number.isNaN(data.pTrue(side, clip)) ? "" : `, p true ${data.pTrue(side, clip).toFixed(2)}`);
     const says = data.sides.map((side, s) => `${data.header.names[s]}: ${data.classes[data.predicted[side][clip]]}${sure(side)}`);
     const outcome = data.outcomes[data.outcome[clip]];
@@ -171,6 +201,12 @@ class Maps {
   destroy() {
     for (const pane of this.panes) pane.box.destroy();
   }
+}
+
+/** All clips in the order in which they are drawn: what one looks for lies on top. */
+function mistakesLast(data) {
+  const rank = Uint8Array.from(data.outcome, (outcome) => INTEREST[data.outcomes[outcome]]);
+  return Int32Array.from(rank.keys()).sort((i, j) => rank[i] - rank[j]);
 }
 
 function unpack(map, arrays) {

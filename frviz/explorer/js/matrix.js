@@ -5,6 +5,8 @@ import { sparkline } from "./history.js";
 import { MatrixDrawing } from "./matrix_drawing.js";
 import { cellWords, matrixCells, matrixLines, shorten } from "./matrix_model.js";
 
+const NAMELESS = 80; // classes from which on cells are too small for names: clusters are shown first
+
 /** @param {import("./state.js").State} state @param {ReturnType<import("./tooltip.js").makeTooltip>} tooltip */
 export function matrixView(state, tooltip) {
   const { data } = state;
@@ -15,10 +17,9 @@ export function matrixView(state, tooltip) {
     { value: "b", text: shorten(nameB ?? "", 18), title: `Confusions of ${nameB}` },
     { value: "diff", text: "B \u2212 A", title: `What ${nameB} changed` },
   ];
-  const clusters = new Set(data.header.cluster).size < data.numClasses;
   const shows = [
     { value: "all", text: "classes", title: "All classes, confused ones side by side" },
-    clusters ? { value: "clusters", text: "clusters", title: view.clusterWords() } : null,
+    view.clusters ? { value: "clusters", text: "clusters", title: view.clusterWords() } : null,
     { value: "group", text: "group", title: "The chosen ambiguous group alone" },
   ].filter(Boolean);
   view.showButtons = segmented("Classes shown", shows, view.show, (show) => view.setShow(show));
@@ -35,6 +36,9 @@ class Matrix extends MatrixDrawing {
     super(state);
     this.tooltip = tooltip;
     [this.side, this.show, this.cursor] = ["a", "all", null];
+    this.clusters = new Set(this.data.header.cluster).size < this.data.numClasses;
+    if (this.clusters && this.data.numClasses > NAMELESS) this.show = "clusters";
+    this.hints = h("span");
     this.note = h("p", { class: "frx-note" });
     this.box = canvasBox({
       label: "Confusion matrix. Arrow keys move, Enter chooses the cell, G its class's group.",
@@ -63,10 +67,10 @@ class Matrix extends MatrixDrawing {
     this.rebuild();
   }
 
-  /** A cell of the other model, chosen from Python: its matrix is shown. */
+  /** A cell that is not of the model shown, nor of a change, chosen from Python: its matrix is shown. */
   cellChanged() {
     const { cell, side } = this.state;
-    if (cell && this.side !== "diff" && this.side !== side) {
+    if (cell && this.side !== side) {
       this.sideButtons?.select(side);
       this.setSide(side);
     } else this.box.redraw();
@@ -83,7 +87,7 @@ class Matrix extends MatrixDrawing {
     this.cursor = null;
     const { a, b } = this.cells;
     this.largest = b ? a.reduce((most, n, at) => Math.max(most, Math.abs(b[at] - n)), 1) : 1;
-    fill(this.note, this.words());
+    fill(this.note, this.words(), this.hints);
     this.box.redraw();
   }
 
@@ -92,6 +96,15 @@ class Matrix extends MatrixDrawing {
     if (this.side === "diff") return "Blue: better with B; orange: worse; grey: not more than chance (p \u2265 0.05, uncorrected).";
     const what = "Rows: true class; columns: predicted. Blue: right; orange: confused (share of the row).";
     return this.show === "clusters" ? `${this.clusterWords()} ${what}` : what;
+  }
+
+  /** What the room decides, known when it is drawn: names that are left out, curves in the cells. */
+  hint() {
+    const found = [];
+    if (!this.layout.names) found.push(` Names: point at a cell, or show ${this.clusters && this.show === "all" ? "clusters or " : ""}a group.`);
+    if (this.curves) found.push(` Curves: clips there, epoch by epoch${this.side === "diff" ? "; thin: A, thick: B" : ""}.`);
+    const text = found.join("");
+    if (this.hints.textContent !== text) this.hints.textContent = text;
   }
 
   /** Which classes a row of clusters takes together, and how many rows that makes. */

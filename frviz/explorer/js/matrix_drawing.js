@@ -10,7 +10,7 @@ const LABEL = 18; // height of the labels of the crosshair
 const SPARK_FROM = 46; // pixels that a cell needs to hold its curve through training
 const mix = (a, b, t) => `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * t)).join(",")})`;
 
-/** What `Matrix` draws; it sets `lines`, `cells`, `largest`, `side`, `show`, `cursor` and `box`. */
+/** What `Matrix` draws; it sets `lines`, `cells`, `largest`, `side`, `show`, `cursor` and `box`, and has `hint()`. */
 export class MatrixDrawing {
   /** @param {import("./state.js").State} state */
   constructor(state) {
@@ -53,11 +53,12 @@ export class MatrixDrawing {
       }),
     );
     if (cell >= 18) this.drawNumbers(ctx);
-    if (cell >= SPARK_FROM) this.drawSparks(ctx);
+    this.curves = cell >= SPARK_FROM && this.drawSparks(ctx);
     this.drawClusters(ctx);
     this.drawNames(ctx);
     this.drawChosen(ctx);
     if (this.cursor) this.drawCrosshair(ctx, width, height);
+    this.hint();
   }
 
   value(r, c) {
@@ -97,22 +98,32 @@ export class MatrixDrawing {
       if (!value) return;
       ctx.fillStyle = this.inkOn(r, c);
       const text = this.side === "diff" ? signed(value) : String(value);
-      ctx.fillText(text, left + (c + 0.5) * cell, top + (r + (cell >= SPARK_FROM ? 0.32 : 0.52)) * cell);
+      ctx.fillText(text, left + (c + 0.5) * cell, top + (r + (this.curveOf(r, c) ? 0.32 : 0.52)) * cell, cell - 3);
     });
   }
 
+  /** The curves that a cell has room for, by side; none where nothing is left of a confusion: the tooltip has it. */
+  curveOf(r, c) {
+    const at = r * this.lines.columns.length + c;
+    const known = this.layout.cell >= SPARK_FROM && (this.cells.a[at] || this.cells.b?.[at]);
+    const sides = Object.entries((known && this.sparkOf(r, c)) || {}).filter(([side]) => this.side === "diff" || this.side === side);
+    return sides.length ? sides : null;
+  }
+
+  /** Returns whether there was any. */
   drawSparks(ctx) {
     const { left, top, cell } = this.layout;
+    let drawn = false;
     this.eachCell((r, c) => {
-      const at = r * this.lines.columns.length + c;
-      const spark = this.cells.a[at] || this.cells.b?.[at] ? this.sparkOf(r, c) : null;
-      if (!spark) return; // nor where nothing is left of a confusion: the tooltip has it
+      const curves = this.curveOf(r, c);
+      if (!curves) return;
+      drawn = true;
       const box = [left + (c + 0.12) * cell, top + (r + 0.56) * cell, cell * 0.74, cell * 0.32];
-      const most = Math.max(1, ...Object.values(spark).flatMap((row) => [...row]));
-      for (const [side, row] of Object.entries(spark))
-        if (this.side === "diff" || this.side === side)
-          sparkline(ctx, ...box, row, this.inkOn(r, c), most, side === "b" && this.side === "diff" ? 2.2 : 1.1);
+      const most = Math.max(1, ...Object.values(this.sparkOf(r, c)).flatMap((row) => [...row])); // of both models
+      for (const [side, row] of curves)
+        sparkline(ctx, ...box, row, this.inkOn(r, c), most, side === "b" && this.side === "diff" ? 2.2 : 1.1);
     });
+    return drawn;
   }
 
   sparkOf(r, c) {
@@ -144,7 +155,7 @@ export class MatrixDrawing {
     ctx.font = `${font}px ${this.colours.font}`;
     const chosen = this.state.anchor >= 0 ? new Set(this.data.members(this.state.anchor)) : new Set();
     const write = (line, at, along) => {
-      const marked = line.classes.length === 1 && chosen.has(line.classes[0]);
+      const marked = line.classes.some((k) => chosen.has(k));
       const near = this.cursor && this.cursor[along] === at;
       if (!names) return;
       ctx.save();
@@ -180,9 +191,9 @@ export class MatrixDrawing {
       ctx.setLineDash([]);
     };
     ctx.strokeStyle = this.colours.accent;
-    if (state.anchor >= 0 && this.show === "all") {
+    if (state.anchor >= 0 && this.show !== "group") {
       const members = new Set(data.members(state.anchor));
-      const at = rows.flatMap((row, r) => (members.has(row.classes[0]) ? [r] : []));
+      const at = rows.flatMap((row, r) => (row.classes.some((k) => members.has(k)) ? [r] : []));
       for (const r of at) for (const c of at) outline(r, c, cell > 7 ? 1.2 : 0.8);
     }
     const chosen = this.chosenSpans();

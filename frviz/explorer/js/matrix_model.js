@@ -1,5 +1,6 @@
 // Rows, columns and cells of the confusion matrix: all classes, clusters, or one group. Pure.
 
+import { plain } from "./plain.js";
 import { mcnemarP } from "./statistics.js";
 
 /**
@@ -13,7 +14,7 @@ import { mcnemarP } from "./statistics.js";
  */
 export function matrixLines(data, show, anchor) {
   const { order, cluster } = data.header;
-  const line = (k) => ({ classes: [k], name: data.classes[k], cluster: cluster[k] });
+  const line = (k) => ({ classes: [k], name: plain(data.classes[k]), cluster: cluster[k] });
   if (show === "group" && anchor >= 0) {
     const members = data.members(anchor);
     const others = order.filter((k) => !members.includes(k));
@@ -29,7 +30,7 @@ export function matrixLines(data, show, anchor) {
   for (const k of order) byCluster.set(cluster[k], [...(byCluster.get(cluster[k]) ?? []), k]);
   const rows = [...byCluster].map(([number, classes]) => ({
     classes,
-    name: data.clusterName(classes),
+    name: plain(data.clusterName(classes)),
     tail: classes.length > 1 ? ` + ${classes.length - 1}` : "",
     cluster: number,
   }));

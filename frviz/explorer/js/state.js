@@ -42,9 +42,21 @@ export class State {
     for (const fn of called) fn();
   }
 
-  /** Some clips, by hand: no longer those of a cell. */
-  setSelection(clips) {
-    this.selection = Int32Array.from(clips);
+  /** Whether a clip is of the chosen group; without one all are. */
+  inGroup(clip) {
+    return this.anchor < 0 || this.data.members(this.anchor).includes(this.data.label[clip]);
+  }
+
+  /** Whether the clips of the chosen group are chosen, all of them and no others. */
+  groupIsChosen() {
+    const { anchor, selection, data } = this;
+    if (anchor < 0 || this.cell || this.area) return false;
+    return selection.length === data.clipsInGroup(anchor).length && selection.every((i) => this.inGroup(i));
+  }
+
+  /** Some clips, by hand: no longer those of a cell. `add`: to those that are chosen. */
+  setSelection(clips, add = false) {
+    this.selection = Int32Array.from(add ? new Set([...this.selection, ...clips]) : clips);
     [this.cell, this.area] = [null, null];
     this.#write("selection", "cell");
     this.#focusFirst();

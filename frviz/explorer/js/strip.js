@@ -2,6 +2,7 @@
 
 import { canvasBox, h, pointIn, theme } from "./dom.js";
 import { partsOf, stepOf, valueScale } from "./looks.js";
+import { plain } from "./plain.js";
 
 const AXIS = 15; // pixels under the cells
 const GUTTER = 58; // pixels for the parts' names
@@ -39,7 +40,7 @@ export class DifferenceStrip {
    *   the upper end of the colours
    */
   constructor(difference, skeleton, { from, most, seek, tooltip }) {
-    Object.assign(this, { difference, skeleton, from, most, seek, tooltip });
+    Object.assign(this, { difference, skeleton, from: plain(from), most, seek, tooltip });
     this.V = skeleton.joints.length;
     this.T = difference.length / this.V;
     this.parts = partsOf(skeleton);

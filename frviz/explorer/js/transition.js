@@ -1,4 +1,5 @@
-// Right and wrong of A against right and wrong of B (of one model: right, wrong). A click chooses.
+// Right and wrong of A against right and wrong of B (of one model: right, wrong). A click chooses
+// those of the chosen group, or of all clips; Shift adds them.
 
 import { h, refill } from "./dom.js";
 
@@ -9,9 +10,10 @@ export function transitionView(state) {
   const total = tally(data, null);
   const draw = () => {
     const chosen = state.selection.length ? tally(data, state.selection) : null;
-    refill(el, data.pair ? pairTable(state, total, chosen) : oneTable(state, total, chosen));
+    const own = state.anchor < 0 ? total : tally(data, data.clipsInGroup(state.anchor)); // what a click chooses
+    refill(el, (data.pair ? pairTable : oneTable)(state, (outcome) => button(state, outcome, { total, chosen, own })));
   };
-  state.on("selection", draw);
+  state.on("selection anchor", draw);
   draw();
   return { el, controls: [] };
 }
@@ -23,26 +25,28 @@ function tally(data, clips) {
   return counts;
 }
 
-function button(state, outcome, total, chosen) {
+function button(state, outcome, { total, chosen, own }) {
   const { data } = state;
   const name = data.outcomes[outcome];
+  const whose = state.anchor < 0 ? "" : ` of the group of ${data.name(state.anchor)}`;
+  const choose = ({ shiftKey }) => state.setSelection(data.where((i) => data.outcome[i] === outcome && state.inGroup(i)), shiftKey);
   const part = chosen ? `${chosen[outcome].toLocaleString("en")} of ` : "";
   return h(
     "button",
     {
       type: "button",
       class: `frx-outcome frx-${name.replace(" ", "-")}`,
-      title: `Choose the ${total[outcome]} clips: ${name}`,
-      on: { click: () => state.setSelection(data.where((i) => data.outcome[i] === outcome)) },
+      title: `Choose clips${whose}: ${own[outcome].toLocaleString("en")} ${name} (with Shift: add them)`,
+      on: { click: choose },
     },
     h("b", { text: part + total[outcome].toLocaleString("en") }),
     h("span", { text: name }),
   );
 }
 
-function pairTable(state, total, chosen) {
+function pairTable(state, field) {
   const [nameA, nameB] = state.data.header.names;
-  const cell = (outcome) => h("td", {}, button(state, outcome, total, chosen));
+  const cell = (outcome) => h("td", {}, field(outcome));
   const head = (text) => h("th", { scope: "col", text });
   return h(
     "table",
@@ -57,6 +61,6 @@ function pairTable(state, total, chosen) {
   );
 }
 
-function oneTable(state, total, chosen) {
-  return h("div", { class: "frx-outcomes-one" }, button(state, 0, total, chosen), button(state, 1, total, chosen));
+function oneTable(_, field) {
+  return h("div", { class: "frx-outcomes-one" }, field(0), field(1));
 }

@@ -24,7 +24,7 @@ def pair_on(store: Store, *, hostile: bool = False) -> tuple[Predictions, Predic
     samples = store.split("test")
     labels = samples["label"].to_numpy()
     names = store.benchmark.class_names
-    names = [f"{HOSTILE}{k}" for k in range(len(names))] if hostile else names
+    names = [f"{HOSTILE}\u202e{k}" for k in range(len(names))] if hostile else names
     ids = tuple(samples["sample_id"])
     facts = {"benchmark": store.benchmark.name, "fingerprint": store.fingerprint, "split": "test"}
 
@@ -84,6 +84,16 @@ def trained(synthetic_store: Store, make_run: Callable) -> tuple[Path, Path]:
     return tuple(paths)
 
 
+def lasso_around(page: Page, pane: int) -> None:
+    """Draws around all that a map shows."""
+    box = page.locator(".frx-map-canvas").nth(pane).bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for dx, dy in ((0.99, 0.005), (0.99, 0.99), (0.005, 0.99)):
+        page.mouse.move(box["x"] + dx * box["width"], box["y"] + dy * box["height"], steps=4)
+    page.mouse.up()
+
+
 @pytest.fixture
 def exported(synthetic_store: Store, tmp_path: Path) -> tuple[Path, Predictions, Predictions]:
     a, b = pair_on(synthetic_store)
@@ -108,13 +118,7 @@ def test_every_view_answers_and_nothing_is_fetched(
     # escape leaves everything; a lasso around a whole map chooses every clip
     page.keyboard.press("Escape")
     assert chosen(page) == []
-    canvas = page.locator(".frx-map canvas").first
-    box = canvas.bounding_box()
-    page.mouse.move(box["x"] + 2, box["y"] + 2)
-    page.mouse.down()
-    for dx, dy in ((0.99, 0.005), (0.99, 0.99), (0.005, 0.99)):
-        page.mouse.move(box["x"] + dx * box["width"], box["y"] + dy * box["height"], steps=4)
-    page.mouse.up()
+    lasso_around(page, 0)
     assert set(chosen(page)) == set(a.sample_ids)
 
     # colours by class: a key of the legend, and a star, choose the class's group
@@ -164,6 +168,83 @@ def test_the_legend_chooses_many_clips_by_keyboard(page: Page, seen, exported) -
     assert seen["console"] == []
 
 
+@pytest.mark.parametrize("pane", [0, 1])
+def test_what_is_zoomed_to_is_in_both_maps(page: Page, seen, exported, pane: int) -> None:
+    path, a, _ = exported
+    opened(page, path)
+    one = a.sample_ids[:1]
+    page.evaluate("ids => document.querySelector('.frx-page').model.set('selection', ids)", one)
+    page.locator(".frx-map-canvas canvas").first.focus()
+    page.keyboard.press("f")
+    page.wait_for_timeout(100)
+    lasso_around(page, pane)
+    found = chosen(page)
+    assert one[0] in found
+    assert len(found) < len(a.sample_ids)  # it did zoom
+    assert seen["console"] == []
+
+
+def test_outcomes_within_a_group_and_what_python_chose_beside_it(
+    page: Page, seen, exported
+) -> None:
+    path, a, b = exported
+    opened(page, path)
+    ids, names = np.array(a.sample_ids), np.array(a.class_names)
+    fixed, broken = ~a.correct & b.correct, a.correct & ~b.correct
+    groups = frviz.compare(a, b).groups
+    within = {k: np.isin(names[a.labels], group) for k, group in groups["members"].items()}
+    parted = {k: inside for k, inside in within.items() if 0 < (fixed & inside).sum() < fixed.sum()}
+    anchor, inside = next(iter(parted.items()))
+    row = page.locator(f".frx-group[data-anchor='{a.class_names.index(anchor)}']")
+    chip = page.locator(".frx-chip").last
+    field = {name: page.locator(".frx-outcome", has_text=name) for name in ("fixed", "broken")}
+    group = set(ids[inside])
+
+    row.click()
+    assert set(chosen(page)) == group
+    assert field["fixed"].text_content() == f"{(fixed & inside).sum()} of {fixed.sum()}fixed"
+    field["fixed"].click()  # those that it counts
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    field["broken"].click(modifiers=["Shift"])
+    assert set(chosen(page)) == set(ids[(fixed | broken) & inside])
+    page.get_by_role("button", name="fixed", exact=True).click()  # the legend does the same
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    row.click()  # again: its clips come back first
+    assert set(chosen(page)) == group
+    assert "group" not in chip.text_content()
+    row.click()
+    assert chosen(page) == []
+    assert trait(page, "anchor") == ""
+
+    row.click()
+    strange = [str(ids[~inside][0]), str(ids[inside][0])]
+    assert set(chosen(page)) == group  # the host has heard of the click
+    page.evaluate("ids => document.querySelector('.frx-page').model.set('selection', ids)", strange)
+    assert chip.text_content().startswith("2 clips chosen, 1 of them in the group")
+    field["fixed"].click()
+    assert set(chosen(page)) == set(ids[fixed & inside])
+    assert seen["console"] == []
+
+
+def test_colours_of_the_maps_follow_the_theme(page: Page, seen, exported) -> None:
+    page.emulate_media(color_scheme="dark")
+    opened(page, exported[0])
+    script = "getComputedStyle(document.querySelector('.frx-key i')).backgroundColor"
+
+    def light_of_right_clips() -> int:
+        return int(re.search(r"\d+", page.evaluate(script))[0])
+
+    until(page, lambda: light_of_right_clips() < 110)  # near-white, they outshone the mistakes
+    page.emulate_media(color_scheme="light")
+    until(page, lambda: light_of_right_clips() > 160)
+    assert seen["console"] == []
+
+
+def has_focus(page: Page) -> bool:
+    script = "document.querySelector('.frx-root').contains(document.activeElement)"
+    return page.evaluate(script)
+
+
 def matrix_picture(page: Page) -> str:
     page.wait_for_timeout(100)  # it is drawn with the next frame of the screen
     return page.evaluate("document.querySelector('.frx-matrix canvas').toDataURL()")
@@ -198,7 +279,18 @@ def test_a_cell_of_b_minus_a_is_named_and_outlined(page: Page, seen, exported) -
     leave.click()
     assert chosen(page) == []
     assert chips.count() == 0
+    assert has_focus(page)  # the button that had it is gone
     assert matrix_picture(page) == plain
+
+    # a cell of one model, from Python: its matrix is shown instead of the change
+    name = a.class_names[int(b.predicted[0])]
+    page.evaluate(
+        """name => { const { model } = document.querySelector('.frx-page');
+        model.set('side', 'b'); model.set('cell', [name, name]); model.set('selection', []); }""",
+        name,
+    )
+    assert page.locator(".frx-segment[data-value=b]").get_attribute("aria-pressed") == "true"
+    assert matrix_picture(page) != plain
     assert seen["console"] == []
 
 
@@ -238,6 +330,31 @@ def test_a_clip_plays_and_its_neighbours_beside_it(page: Page, seen, exported) -
     assert seen["console"] == []
 
 
+def test_colours_of_differences_need_aligned_time(page: Page, seen, exported) -> None:
+    opened(page, exported[0])
+    page.locator(".frx-outcome", has_text="broken").click()
+    page.wait_for_selector(".frx-strip-key")
+    clip = page.locator(".frx-panel-clip")
+    parts, difference = (clip.locator(f"[data-value={name}]") for name in ("parts", "values"))
+    difference.click()
+    clip.locator("[data-value=own]").click()
+    assert difference.is_disabled()
+    assert "Aligned" in difference.get_attribute("title")
+    assert parts.get_attribute("aria-pressed") == "true"
+    clip.locator("[data-value=aligned]").click()
+    assert difference.is_enabled()
+    assert difference.get_attribute("aria-pressed") == "true"
+
+    for part in (".frx-play", ".frx-player-canvas canvas"):
+        page.locator(".frx-outcome", has_text="broken").click()
+        page.wait_for_selector(part)
+        page.locator(part).first.focus()
+        page.keyboard.press("Escape")  # takes the player away, and the focus with it
+        assert page.locator(part).count() == 0
+        assert has_focus(page)
+    assert seen["console"] == []
+
+
 def test_hostile_names_stay_text(page: Page, seen, synthetic_store: Store, tmp_path: Path) -> None:
     a, b = pair_on(synthetic_store, hostile=True)
     explorer = frviz.explore(a, b, names=(HOSTILE, f"</title>{HOSTILE}"), method="pca")
@@ -248,6 +365,10 @@ def test_hostile_names_stay_text(page: Page, seen, synthetic_store: Store, tmp_p
     page.locator(".frx-map canvas").first.hover()
     page.wait_for_timeout(300)
     assert page.locator("img").count() == 0
+    assert "\u202e" in trait(page, "anchor")  # a class is called what Python calls it
+    shown = page.locator(".frx-root").inner_html()
+    assert "\u202e" not in shown  # but no name mirrors what follows it
+    assert "&lt;/script&gt;?" in shown
     assert HOSTILE in page.locator(".frx-models").text_content()
     assert seen == {"requests": [path.as_uri(), "blob:"], "console": [], "dialogs": []}
 
@@ -380,6 +501,25 @@ def test_a_button_goes_to_the_clip_that_plays(
     until(page, lambda: float(scrub.input_value()) > 2)
     page.keyboard.press(" ")
     assert page.locator(".frx-play").get_attribute("aria-label") == "Play"
+
+
+@pytest.mark.parametrize(("classes", "first"), [(60, "classes"), (120, "clusters")])
+def test_a_matrix_without_room_for_names_begins_with_clusters_and_says_where_they_are(
+    page: Page, seen, make, tmp_path: Path, classes: int, first: str
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, 4000)
+    near = labels // 4 * 4 + (labels + 1) % 4  # fours that are taken for one another
+    a, b = (make(labels, np.where(rng.random(4000) < q, labels, near), classes) for q in (0.7, 0.8))
+    page.set_viewport_size({"width": 900, "height": 900})  # the matrix has half of it
+    opened(page, frviz.explore(a, b).to_html(tmp_path / "explorer.html"))
+    pressed = page.locator(".frx-panel-matrix [aria-label='Classes shown'] [aria-pressed=true]")
+    assert pressed.text_content() == first
+    note = page.locator(".frx-matrix .frx-note")
+    page.locator("[data-value=all]").click()
+    until(page, lambda: "Names: point at a cell" in note.text_content())
+    page.locator("[data-value=clusters]").click()
+    until(page, lambda: "Names" not in note.text_content())
     assert seen["console"] == []
 
 

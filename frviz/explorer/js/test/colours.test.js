@@ -10,6 +10,16 @@ test("outcomes have a colour each", () => {
   assert.deepEqual(legend.map((key) => key.code), [0, 1, 2, 3]); // as in colourOf
 });
 
+test("clips that are right stay nearer to the page than mistakes, on dark and on light", () => {
+  const data = smallData();
+  for (const [dark, page] of [[false, 255], [true, 24]]) {
+    const { palette, legend } = colouring(data, "outcome", -1, "a", dark);
+    const away = palette.map((colour) => Math.max(...colour.map((v) => Math.abs(v - page))));
+    assert.equal(legend[0].text, "both right");
+    assert.ok(away.slice(1).every((far) => far > away[0] + 30), `${away}`);
+  }
+});
+
 test("with an anchor its group has the colours, the rest is grey", () => {
   const { colourOf, legend, palette } = colouring(smallData(), "class", 2, "a");
   assert.deepEqual(legend.map((key) => [key.text, key.anchor]), [["wave", 2], ["read", 1], ["other classes", undefined]]);

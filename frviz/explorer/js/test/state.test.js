@@ -129,3 +129,28 @@ test("whatever is chosen next leaves the area", () => {
     assert.equal(state.area, null);
   }
 });
+
+test("a chosen group is told from others that were chosen in it, in any order", () => {
+  const { state } = made();
+  assert.equal(state.groupIsChosen(), false);
+  assert.equal(state.inGroup(0), true); // no group: every clip counts
+  state.setAnchor(2);
+  assert.equal(state.groupIsChosen(), true);
+  assert.deepEqual([0, 3, 7].map((i) => state.inGroup(i)), [false, true, true]);
+  state.setSelection([7, 3, 5, 4, 6]);
+  assert.equal(state.groupIsChosen(), true);
+  for (const others of [[3, 4], [0, 3, 4, 5, 6], []]) {
+    state.setSelection(others);
+    assert.equal(state.groupIsChosen(), false);
+  }
+  state.setAnchor(2);
+  state.setArea({ row: { classes: [2], name: "wave" }, column: { classes: [1], name: "read" }, side: "diff" }, state.selection);
+  assert.equal(state.groupIsChosen(), false); // the same clips, but as a cell's
+});
+
+test("clips are added once, after those that are chosen", () => {
+  const { state } = made();
+  state.setSelection([5, 2]);
+  state.setSelection([1, 2], true);
+  assert.deepEqual([...state.selection], [5, 2, 1]);
+});
