@@ -1,6 +1,7 @@
 // How a clip, or a confusion, went through training.
 
 import { canvasBox, h, pointIn, theme } from "./dom.js";
+import { plain } from "./plain.js";
 
 const LINE = 26; // pixels of the line of p_true
 const CELLS = 14; // pixels of the row of epochs; the box (player.css) is 4 higher than both, or as high
@@ -64,7 +65,7 @@ function historyRow({ epochs, predicted, p_true: pTrue, ...known }, classes, lab
   const read = (e) => {
     if (e === over) return;
     over = e;
-    readout.textContent = e < 0 ? "" : `epoch ${epochs[e]}: ${outcomeWords(right[e], classes[predicted?.[e]], pTrue?.[e])}`;
+    readout.textContent = e < 0 ? "" : plain(`epoch ${epochs[e]}: ${outcomeWords(right[e], classes[predicted?.[e]], pTrue?.[e])}`);
     box.redraw();
   };
   const at = (event) => Math.floor((pointIn(event, box.canvas)[0] / box.width) * epochs.length);

@@ -7,6 +7,7 @@ import { fill, h, reducedMotion, segmented, theme } from "./dom.js";
 import { warpClips } from "./dtw.js";
 import { historyStrip } from "./history.js";
 import { aboveColour, scaleEnds, valueColour } from "./looks.js";
+import { plain } from "./plain.js";
 import { DifferenceStrip } from "./strip.js";
 import { makeTooltip } from "./tooltip.js";
 import { noteOf, titleOf } from "./twin_words.js";
@@ -87,7 +88,7 @@ class TwinView {
 
   /** A line instead of clips; `alone` takes away what is still shown. */
   #say(text, alone = false) {
-    this.status.textContent = text;
+    this.status.textContent = plain(text);
     this.body.classList.toggle("frx-stale", Boolean(text) && !alone);
     if (alone) this.#clear();
   }
