@@ -4,6 +4,7 @@ import html
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,6 +211,9 @@ class Comparison:
     def _subject(self, data: "Store | str | Path | None" = None) -> "Subject":
         from frviz.explorer.subject import Subject, title_of
 
+        with ThreadPoolExecutor(1) as other:  # half a second at 50,000 clips; draws hold no lock
+            other.submit(lambda: self.groups)
+            verdict = self.verdict
         shown = "" if self.paired.single else ", the first run of each"
         over = "; over all runs, the clips are of the first run of each" if shown else ""
         return Subject(
@@ -217,7 +221,7 @@ class Comparison:
             b=self.paired.b[0],
             names=self.names,
             title=title_of(self.names, self.paired.a[0]) + shown,
-            verdict=self.verdict + (f" Shown here{shown[1:]}." if shown else ""),
+            verdict=verdict + (f" Shown here{shown[1:]}." if shown else ""),
             groups=self.groups,
             groups_note=f"chosen {self.reference_note}; 95 % intervals of B minus A{over}",
             cells=self.cells,

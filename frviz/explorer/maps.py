@@ -105,10 +105,8 @@ def check_maps(subject: Subject, maps: pd.DataFrame | Sequence[pd.DataFrame]) ->
             )
         models = subject.with_space(space).sides.values()
         content = tuple(content_of(model, space) for model in models)
-        clips = table.index[table["kind"] == "clip"]
-        if tuple(table.attrs.get("content", ())) != content or list(clips) != list(
-            subject.a.sample_ids
-        ):
+        clips = table.index[(table["kind"] == "clip").to_numpy()].tolist()
+        if tuple(table.attrs.get("content", ())) != content or clips != list(subject.a.sample_ids):
             raise UserError(
                 "maps: they show other models or not all of their clips; make them with "
                 + ("frviz.embed(a)." if subject.b is None else "frviz.embed_pair(a, b).")

@@ -12,7 +12,8 @@ from frviz.explorer.history import spark_arrays
 from frviz.explorer.maps import encode_map, map_choices, why_no_maps
 from frviz.explorer.payload_format import encode_skeleton, pack, unpack
 from frviz.explorer.subject import Subject
-from frviz.tables.clusters import MIN_SHARE, class_clusters
+from frviz.tables.clusters import MIN_SHARE, ordered_clusters
+from frviz.tables.confusion import counts_of
 
 VERSION = 1
 SHARE = 65535  # what a probability of 1 is
@@ -115,23 +116,12 @@ def _clusters(subject: Subject) -> tuple[list[int], list[int], float]:
     """Of all models together: classes in the order of their clusters, each class's cluster, and the
     share of each other's clips from which on classes are taken together.
     """
-    first = subject.a
-    counted = first
-    if subject.b is not None:
-        labels = np.tile(first.labels, 2)
-        counted = Predictions.from_labels(
-            [str(row) for row in range(len(labels))],
-            labels,
-            np.concatenate([first.predicted, subject.b.predicted]),
-            first.class_names,
-        )
+    cells = sum(counts_of(model) for model in subject.sides.values())
     for share in SHARES:
-        table = class_clusters(counted, min_share=share, resamples=0)
-        if table["cluster"].nunique() <= MOST_CLUSTERS:
+        order, cluster = ordered_clusters(cells, share)
+        if len(set(cluster.tolist())) <= MOST_CLUSTERS:
             break
-    order = [subject.class_number[name] for name in table.index]
-    cluster = dict(zip(order, table["cluster"].tolist(), strict=True))
-    return order, [cluster[number] for number in range(len(order))], share
+    return order.tolist(), cluster.tolist(), share
 
 
 def _groups(subject: Subject) -> list[dict[str, Any]]:

@@ -35,8 +35,7 @@ def class_clusters(
     """
     predictions = predictions_of(x)
     cells = counts_of(predictions)
-    order, cluster = _cluster(cells, min_share)
-    cluster = pd.factorize(cluster[order])[0][np.argsort(order)]
+    order, cluster = ordered_clusters(cells, min_share)
     sizes = np.bincount(cluster)
     stability = np.full(len(sizes), np.nan)
     if resamples and (sizes > 1).any():
@@ -70,6 +69,14 @@ def collapse_confusion(confusion: pd.DataFrame, clusters: pd.DataFrame) -> pd.Da
     both = both.set_axis(index.rename("true")).set_axis(index.rename("predicted"), axis=1)
     both.attrs = dict(confusion.attrs)
     return both
+
+
+def ordered_clusters(
+    cells: np.ndarray, min_share: float = MIN_SHARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (K,) in order, and each one's cluster (K,), of confusion counts (K, K)."""
+    order, cluster = _cluster(cells, min_share)
+    return order, pd.factorize(cluster[order])[0][np.argsort(order)]
 
 
 def _cluster(

@@ -5,6 +5,7 @@ clips go to most; Table 4: classes below 70 %, from 70 to 90 % and above 90 % ac
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -126,6 +127,11 @@ def halves(sample_ids: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarr
 
     A clip's half depends on the ids and the seed, never on the order of the clips.
     """
+    return _halves(tuple(sample_ids), tuple(labels.tolist()), seed).copy()
+
+
+@lru_cache(maxsize=4)  # a comparison asks several times
+def _halves(sample_ids: tuple[str, ...], labels: tuple[int, ...], seed: int) -> np.ndarray:
     salt = str(seed).encode()
     digests = (blake2b(name.encode(), key=salt, digest_size=8).digest() for name in sample_ids)
     keys = np.frombuffer(b"".join(digests), dtype=">u8")

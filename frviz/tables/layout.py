@@ -58,7 +58,7 @@ def directions(features: np.ndarray) -> np.ndarray:
 def content_of(predictions: Predictions, space: str) -> str:
     """A name for the content of a space."""
     data = np.ascontiguousarray(predictions.features[space])
-    return hashlib.sha256(data.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def lay_out(
