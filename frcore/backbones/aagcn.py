@@ -44,7 +44,7 @@ class AdaptiveGraphConv(nn.Module):
 
 
 class Attention(nn.Module):
-    """Which joints, frames and channels matter: three gates in a row, each y * gate + y (Sec. III-C).
+    """Which joints, frames and channels matter: three gates in a row, each y * gate + y (Sec. III).
 
     The gates of frames and channels start at one half.
     """

@@ -71,7 +71,7 @@ def level_graphs(levels: list[list[int]]) -> Tensor:
 
 
 class EdgeConv(nn.Module):
-    """Each node against its nearest ones in feature space (Wang et al., 2019), for G sets of weights.
+    """Each node against its nearest ones in feature space (Wang et al., 2019); G sets of weights.
 
     max over neighbours j of leaky_relu(norm(W [x_j - x_i, x_i])).
     """

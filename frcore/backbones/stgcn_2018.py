@@ -1,4 +1,4 @@
-"""ST-GCN as published (Yan, Xiong, Lin, "Spatial Temporal Graph Convolutional Networks", AAAI 2018).
+"""The original ST-GCN (Yan et al., "Spatial Temporal Graph Convolutional Networks", AAAI 2018).
 
 The body's graph stays as it is; each block learns how important its edges are.
 """
@@ -39,7 +39,9 @@ class WeightedGraphConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
         parts = self.conv(x).unflatten(1, (len(self.graph), -1))  # (N*M, S, C', V, T)
-        return torch.einsum("nkcvt,kvw->ncwt", parts, self.graph * self.importance)
+        parts = parts.transpose(1, 2).flatten(2, 3)  # (N*M, C', S*V, T)
+        graph = (self.graph * self.importance).flatten(0, 1)  # (S*V, V)
+        return graph.t().to(parts.dtype) @ parts
 
 
 class DropoutTCN(nn.Sequential):

@@ -1,4 +1,4 @@
-"""TCA-GCN (Wang et al., "Skeleton-based Action Recognition via Temporal-Channel Aggregation", 2022).
+"""TCA-GCN (Wang et al., "Skeleton-based Action Recognition via Temporal-Channel Aggregation").
 
 CTR-GCN whose values are weighted frame by frame, and whose temporal unit is gated. The published
 code's 656,064 weights that are never used are left out.

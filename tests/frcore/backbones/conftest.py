@@ -61,7 +61,7 @@ def shake() -> Callable[[nn.Module], nn.Module]:
     def apply(model: nn.Module, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for tensor in (*model.parameters(), *model.buffers()):
+            for tensor in model.state_dict().values():
                 if tensor.is_floating_point():
                     noise = torch.rand(tensor.shape, generator=generator)
                     tensor.add_(0.4 * noise.to(tensor.dtype) - 0.2)
