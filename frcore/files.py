@@ -41,6 +41,8 @@ def atomic_write(path: Path, data: bytes | str) -> None:
 def write_temp(path: Path, data: bytes | str) -> Path:
     """Write `data`, flushed to the disk, to a new temporary file in the directory of `path`."""
     data = data.encode() if isinstance(data, str) else data
+    if not path.name:
+        raise WriteError(f"Cannot write {path}: Is a directory.")
     temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMP_SUFFIX}")
     try:
         with write_errors(path, len(data)), temp.open("xb") as file:

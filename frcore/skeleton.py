@@ -76,6 +76,22 @@ class Skeleton:
         """The joint without a parent; its bone vector is zero in the bone stream."""
         return next(iter(set(range(self.num_joints)) - {child for child, _ in self.bones}))
 
+    @property
+    def lines(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of joints that are drawn as lines: the bones, and across shoulders and hips.
+
+        The latter only in a body without joints in its trunk, whose shoulders a tree joins at the
+        face. They are in no graph: models know `bones` alone.
+        """
+        if "trunk" in self.parts:
+            return self.bones
+        across = (
+            (left, right)
+            for left, right in self.left_right
+            if self.joints[left].lower().endswith(("shoulder", "hip"))
+        )
+        return (*self.bones, *across)
+
     @cached_property
     def parents(self) -> np.ndarray:
         """(V,) int64: each joint's parent; the root is its own."""
@@ -143,7 +159,7 @@ def get_skeleton(skeleton: "str | Skeleton") -> Skeleton:
     if isinstance(skeleton, Skeleton):
         return skeleton
     known = {s.name: s for s in (NTU25, UCLA20, COCO17)}
-    if skeleton not in known:
+    if not isinstance(skeleton, str) or skeleton not in known:
         raise unknown_name("skeleton", skeleton, known)
     return known[skeleton]
 

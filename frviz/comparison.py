@@ -9,13 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from frcore.display import plain
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, judges_of, marked_name, members_of
+from frviz.sources import Source, judges_of, marked_name, members_of, whole_seed
 from frviz.tables import comparison as tables
 from frviz.tables.clusters import class_clusters
 from frviz.tables.groups import folds
@@ -63,8 +62,7 @@ def compare(
     Example:
         >>> frviz.compare("runs/base", "runs/fr").report("comparison.html")
     """
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise UserError(f"seed: expected a whole number, 0 or more; got {seed!r}.")
+    seed = whole_seed(seed)
     paired = Paired.of(members_of(a), members_of(b))
     if reference is None:
         judges, how = judges_of([a, b], [paired.a, paired.b], "both models")

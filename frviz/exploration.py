@@ -11,7 +11,7 @@ from frviz.comparison import compare
 from frviz.explorer.maps import FirstMap
 from frviz.explorer.subject import one_model
 from frviz.explorer.widget import Explorer, open_explorer
-from frviz.sources import Source
+from frviz.sources import Source, whole_seed
 
 if TYPE_CHECKING:
     from frcore.data.store import Store
@@ -49,8 +49,8 @@ def explore(
         seed: of maps, intervals and halves.
 
     Raises:
-        UserError: a source that cannot be read; other clips in A and B; no such space, method or
-            store.
+        UserError: a source that cannot be read; other clips in A and B; no such space, method,
+            store or seed.
 
     Example:
         >>> explorer = frviz.explore("runs/base", "runs/fr")
@@ -64,5 +64,8 @@ def explore(
             "One model is one run: explore(run). Lists of runs (seeds) are compared: "
             "explore([a1, a2], [b1, b2])."
         )
+    if isinstance(reference, list | tuple):
+        raise UserError("reference: one run judges one model; lists of runs (seeds) judge two.")
+    seed = whole_seed(seed)
     subject = one_model(a, name=names, space=space, reference=reference, data=data)
     return open_explorer(subject, space=space, method=method, maps=maps, seed=seed)

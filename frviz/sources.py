@@ -23,6 +23,7 @@ Split = Literal["train", "val", "test"]
 log = logging.getLogger(__name__)
 
 BEST_ON_TEST = "best epoch on test"  # what everything made from such a checkpoint says
+LARGEST_SEED = 2**31 - 1  # that all libraries take, and the next seed, too
 _SCORE_FILES = (".csv", ".npy", ".pkl", ".pickle")
 Table = TypeVar("Table", pd.DataFrame, pd.Series)
 
@@ -50,6 +51,11 @@ def predictions_of(
             return _from_npz(path)
         if path.suffix.lower() in _SCORE_FILES:
             return read_scores(path)
+        if path.is_file() and path.suffix != ".safetensors":
+            raise UserError(
+                f"Cannot take predictions from {path}: give a run's directory, a checkpoint "
+                f"(.safetensors), predictions (.npz) or scores ({', '.join(_SCORE_FILES)})."
+            )
     elif not isinstance(source, Run):
         raise UserError(
             f"Cannot take predictions from {type(source).__name__}: give a run, a path or "
@@ -245,6 +251,17 @@ def judges_of(
             return judges, f"by validation clips of {who}"
     judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
     return judges, f"by {who}"
+
+
+def whole_seed(seed: Any) -> int:
+    """A seed as a plain number.
+
+    Raises:
+        UserError: it is none, or one that some library would refuse.
+    """
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed: expected a whole number from 0 to {LARGEST_SEED}; got {seed!r}.")
+    return int(seed)
 
 
 def class_labels(class_names: Sequence[str]) -> pd.Index:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,9 @@ def first_maps(
         return check_maps(subject, maps)
     if method == "none":
         return []
-    choose_method(method, len(subject.a))  # a wrong name is said also where there is no map
+    if method not in METHODS:  # said also where there is no map
+        raise unknown_name("method", method, get_args(FirstMap))
+    choose_method(method, len(subject.a))  # PaCMAP may be missing
     if not subject.spaces or not len(subject.a):
         return []
     if space == "backbone" and space not in subject.spaces:
@@ -94,7 +96,7 @@ def check_maps(subject: Subject, maps: pd.DataFrame | Sequence[pd.DataFrame]) ->
     Raises:
         UserError: they show something else.
     """
-    tables = [maps] if isinstance(maps, pd.DataFrame) else list(maps)
+    tables = list(maps) if isinstance(maps, list | tuple) else [maps]
     for table in tables:
         space = getattr(table, "attrs", {}).get("space")
         if space not in subject.spaces:

@@ -10,13 +10,16 @@ from frcore.display import plain
 from frcore.predictions import Predictions
 from frviz.explorer.history import spark_arrays
 from frviz.explorer.maps import encode_map, map_choices, why_no_maps
-from frviz.explorer.payload_format import pack, unpack
+from frviz.explorer.payload_format import encode_skeleton, pack, unpack
 from frviz.explorer.subject import Subject
-from frviz.tables.clusters import class_clusters
+from frviz.tables.clusters import MIN_SHARE, class_clusters
 
 VERSION = 1
 SHARE = 65535  # what a probability of 1 is
 TOP = 5  # classes of which the scores are shown
+# Clusters of a page: the first of these shares that leaves no more clusters than can be read.
+SHARES = (MIN_SHARE, 0.02, 0.01, 0.005, 0.002)
+MOST_CLUSTERS = 30
 
 
 def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> bytes:
@@ -30,7 +33,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         A payload of kind "explorer": `header` has names, classes, ids, groups, maps and what is
         missing; arrays are by clip (N), or by cell of the confusion matrix.
     """
-    order, cluster = _clusters(subject)
+    order, cluster, share = _clusters(subject)
     histories, _ = subject.histories
     store, _ = subject.store
     header = {
@@ -44,13 +47,14 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         "split": str(subject.a.metadata.get("split", "")),
         "order": order,
         "cluster": cluster,
+        "cluster_share": share,
         "groups": _groups(subject),
         "groups_note": subject.groups_note,
         "accuracy": [_number(model.accuracy()) for model in subject.sides.values()],
         "maps": [],
         "map_choices": map_choices(subject),
         "missing": _missing(subject),
-        "skeleton": None if store is None else store.benchmark.skeleton.to_dict(),
+        "skeleton": None if store is None else encode_skeleton(store.benchmark.skeleton),
         "epochs": {side: history.epochs.tolist() for side, history in histories.items()},
         "clip_count": None,
         "carried": None,
@@ -96,8 +100,10 @@ def _with_maps(
     return pack({**header, "maps": [entry for entry, _ in encoded]}, arrays)
 
 
-def _clusters(subject: Subject) -> tuple[list[int], list[int]]:
-    """Classes in the order of their clusters, and each class's cluster; of all models together."""
+def _clusters(subject: Subject) -> tuple[list[int], list[int], float]:
+    """Of all models together: classes in the order of their clusters, each class's cluster, and the
+    share of each other's clips from which on classes are taken together.
+    """
     first = subject.a
     counted = first
     if subject.b is not None:
@@ -108,10 +114,13 @@ def _clusters(subject: Subject) -> tuple[list[int], list[int]]:
             np.concatenate([first.predicted, subject.b.predicted]),
             first.class_names,
         )
-    table = class_clusters(counted, resamples=0)
+    for share in SHARES:
+        table = class_clusters(counted, min_share=share, resamples=0)
+        if table["cluster"].nunique() <= MOST_CLUSTERS:
+            break
     order = [subject.class_number[name] for name in table.index]
     cluster = dict(zip(order, table["cluster"].tolist(), strict=True))
-    return order, [cluster[number] for number in range(len(order))]
+    return order, [cluster[number] for number in range(len(order))], share
 
 
 def _groups(subject: Subject) -> list[dict[str, Any]]:

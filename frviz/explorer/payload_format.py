@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from frcore.skeleton import Skeleton
+
 MAGIC = b"FRX1"
 ABSENT = -32768  # a coordinate that is not known
 _STEPS = 32767  # steps from a clip's middle to its edge
@@ -61,6 +63,11 @@ def unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         flat = np.frombuffer(payload, f"<{entry['dtype']}", size, start + entry["offset"])
         arrays[name] = flat.reshape(entry["shape"])
     return header, arrays
+
+
+def encode_skeleton(skeleton: Skeleton) -> dict[str, Any]:
+    """A body for a header; its "bones" are all lines that are drawn (`Skeleton.lines`)."""
+    return {**skeleton.to_dict(), "bones": [list(pair) for pair in skeleton.lines]}
 
 
 def encode_clip(

@@ -1,5 +1,6 @@
 """Skeletons that play, alone: one clip or several side by side, in a notebook or in a file."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import anywidget
 import numpy as np
 import traitlets
 
+from frcore.display import plain
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton, get_skeleton
-from frviz.explorer.payload_format import encode_clip, pack
+from frviz.explorer.payload_format import encode_clip, encode_skeleton, pack
 from frviz.figures.clips import check_clips
+
+log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 
@@ -76,8 +80,9 @@ def play(
         A widget. `.to_html(path)` writes it as a file of its own.
 
     Raises:
-        UserError: no skeleton, a clip of another shape, not as many titles as clips, or an `fps`
-            that is no positive number.
+        UserError: no skeleton, a clip of another shape, clips in which nobody is (a warning where
+            others show somebody), not as many titles as clips, or an `fps` that is no positive
+            number.
 
     Example:
         >>> store = frcore.data.open_store("synthetic")
@@ -90,6 +95,7 @@ def play(
     if not isinstance(fps, int | float | np.number) or not 0 < fps < 1000:
         raise UserError(f"fps is {fps!r}; expected frames a second, such as 30.")
     titles = [str(title) for title in titles] or [""] * len(clips)
+    _check_for_bodies(clips, titles)
     headers, arrays = [], {}
     for number, (clip, title) in enumerate(zip(clips, titles, strict=True)):
         name = f"joints_{number}"
@@ -99,7 +105,7 @@ def play(
         {
             "kind": "player",
             "version": 1,
-            "skeleton": body.to_dict(),
+            "skeleton": encode_skeleton(body),
             "titles": titles,
             "clips": headers,
             "fps": float(fps),
@@ -109,3 +115,17 @@ def play(
     frames = ", ".join(str(len(clip)) for clip in clips)
     count = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
     return Player(payload, f"{count} of {frames} frames, {body.name}")
+
+
+def _check_for_bodies(clips: Sequence[np.ndarray], titles: Sequence[str]) -> None:
+    """Names the clips in which nobody is: their part of the player stays empty."""
+    empty = [
+        f"clip {number}" + (f" ('{plain(title)}')" if title else "")
+        for number, (clip, title) in enumerate(zip(clips, titles, strict=True), start=1)
+        if not (np.isfinite(clip) & (clip != 0)).any()
+    ]
+    said = f"Nobody is in {', '.join(empty)}: all coordinates are 0, NaN or infinite."
+    if len(empty) == len(clips):
+        raise UserError(said)
+    if empty:
+        log.warning(said)

@@ -191,7 +191,8 @@ def title_of(names: tuple[str, ...], predictions: Predictions) -> str:
 
 def _name(predictions: Predictions, name: str | Sequence[str] | None) -> str:
     if name is not None:
-        given = [name] if isinstance(name, str) else list(name)
+        listed = isinstance(name, Sequence) and not isinstance(name, str)
+        given = list(name) if listed else [name]
         if len(given) != 1 or not str(given[0]):
             raise UserError(f"names: expected one, such as 'FR Head', for one model; got {name!r}.")
         return marked_name(str(given[0]), predictions)

@@ -50,6 +50,22 @@ class Ids(traitlets.List):
         return super().validate(obj, value)
 
 
+class ClassName(traitlets.Unicode):
+    """A class by its name; None is no class, ""."""
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """The name; a TraitError for what is no text."""
+        return super().validate(obj, "" if value is None else value)
+
+
+class Cell(traitlets.List):
+    """A cell as two classes; None is no cell, []."""
+
+    def validate(self, obj: Any, value: Any) -> list[str]:
+        """A list; a TraitError for what is no sequence of text."""
+        return super().validate(obj, [] if value is None else value)
+
+
 class Explorer(anywidget.AnyWidget):
     """Linked views of one model or two; made by `frviz.explore` or `Comparison.explore`.
 
@@ -76,8 +92,8 @@ class Explorer(anywidget.AnyWidget):
 
     payload = traitlets.Bytes().tag(sync=True)
     selection = Ids(traitlets.Unicode()).tag(sync=True)
-    anchor = traitlets.Unicode("").tag(sync=True)
-    cell = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    anchor = ClassName("").tag(sync=True)
+    cell = Cell(traitlets.Unicode()).tag(sync=True)
     side = traitlets.Unicode("a").tag(sync=True)
     _shown = traitlets.Int(0).tag(sync=True)  # set by the page when it appears (js/index.js)
 

@@ -1,7 +1,7 @@
 """Skeleton clips as stick figures: small multiples over time, a clip a row."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 import numpy as np
@@ -26,6 +26,7 @@ from frviz.figures.style import (
 
 # By the first word of a part's name: left is blue, right is orange, in every figure.
 _SIDES = {"left": (BLUE, SKY), "right": (VERMILLION, ORANGE), "": (GREY, GREEN, PURPLE)}
+CROWD = 20  # persons; more in 2 or 3 frames are an array (C, T, V, M), M = 2, rather than that
 
 
 def clip_strip(
@@ -98,10 +99,12 @@ def check_clips(
     Raises:
         UserError: no clip, one that is no array or of another shape, or not as many titles.
     """
-    clips = [clips] if isinstance(clips, str) or getattr(clips, "ndim", 0) in (3, 4) else clips
+    one = not isinstance(clips, Iterable) or isinstance(clips, str)
+    clips = [clips] if one or getattr(clips, "ndim", 0) in (3, 4) else clips
     clips = [_checked(clip, skeleton) for clip in clips]
     if not clips:
         raise UserError("There is no clip: give one or more arrays.")
+    titles = [titles] if isinstance(titles, str) and len(clips) == 1 else titles
     titles = [] if titles is None else list(titles)
     if len(titles) not in (0, len(clips)):
         raise UserError(f"{len(titles)} titles for {len(clips)} clips; give one a clip.")
@@ -110,12 +113,13 @@ def check_clips(
 
 def _checked(clip: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(T, M, V, C) float64."""
+    kind = type(clip).__name__
     try:
         clip = np.asarray(clip, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(
-            f"A clip is an array, not {type(clip).__name__}; Store.clip(id) gives stored ones."
-        ) from None
+        clip = np.empty(())
+    if clip.ndim == 0:  # a number, too, and None, which is NaN
+        raise UserError(f"A clip is an array, not {kind}; Store.clip(id) gives stored ones.")
     shape = clip.shape
     clip = clip[:, None] if clip.ndim == 3 else clip
     joints = skeleton.num_joints
@@ -123,6 +127,12 @@ def _checked(clip: np.ndarray, skeleton: Skeleton) -> np.ndarray:
         raise UserError(
             f"A clip has shape {shape}; expected (T, {joints}, C) or (T, M, {joints}, C) with 2 or "
             f"3 coordinates for skeleton '{skeleton.name}'. Stored clips: Store.clip(sample_id)."
+        )
+    frames, persons = clip.shape[:2]
+    if frames in (2, 3) and persons > CROWD:
+        raise UserError(
+            f"A clip of shape {shape} would be {frames} frames of {persons} persons. If it is "
+            "(C, T, V, M), np.transpose(clip, (1, 3, 2, 0)) brings it in order."
         )
     return clip
 
@@ -206,7 +216,7 @@ def _add_bodies(
 
 
 def _parts(skeleton: Skeleton) -> dict[str, tuple[str, list[tuple[int, int]]]]:
-    """Part -> colour and bones. A bone belongs to its child's part; "" holds the others."""
+    """Part -> colour and lines. A bone belongs to its child's part; "" holds the others."""
     parts = {name: set(joints) for name, joints in skeleton.parts.items()}
     if not parts and skeleton.left_right:
         left, right = (set(side) for side in zip(*skeleton.left_right, strict=True))
@@ -220,7 +230,7 @@ def _parts(skeleton: Skeleton) -> dict[str, tuple[str, list[tuple[int, int]]]]:
         bones = [bone for bone in skeleton.bones if bone[0] in joints]
         found[name] = (colours[next(turns[side]) % len(colours)], bones)
     known = {bone for _, bones in found.values() for bone in bones}
-    rest = [bone for bone in skeleton.bones if bone not in known]
+    rest = [line for line in skeleton.lines if line not in known]
     return {"": (GREY, rest), **found} if rest else found
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from frcore.ensembles import align
 from frcore.errors import UserError
 from frcore.predictions import Predictions
-from frviz.sources import Source, class_labels, class_number, marked, with_space
+from frviz.sources import Source, class_labels, class_number, marked, whole_seed, with_space
 from frviz.tables.groups import group_members
 from frviz.tables.layout import Method, choose_method, content_of, directions, lay_out
 from frviz.tables.statistics import share
@@ -40,8 +40,9 @@ def embed(
         positives, kind "mean of true positives". `attrs` tell space, method and seed.
 
     Raises:
-        UserError: no such space, class or method.
+        UserError: no such space, class, method or seed.
     """
+    seed = whole_seed(seed)
     predictions = with_space(x, space)
     chosen = _choose(predictions, classes, group)
     features, table = _points(predictions, space, chosen, _stars(predictions, space, chosen))
@@ -91,8 +92,9 @@ def embed_pair(
         model's own map, the larger one of A and B): a displacement near the floor says nothing.
 
     Raises:
-        UserError: other clips; no such space, class or method.
+        UserError: other clips; no such space, class, method or seed.
     """
+    seed = whole_seed(seed)
     first = with_space(a, space)
     second = align(first, with_space(b, space), "B")
     chosen = _choose(first, classes, group)

@@ -1,5 +1,6 @@
 """Skeletons: graphs against recorded ones, distances by hand, and what is not a tree."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -102,6 +103,16 @@ def test_a_skeleton_survives_json(skeleton):
     assert again.bones == skeleton.bones  # tuples again, not lists
 
 
+def test_a_body_without_a_trunk_has_lines_across_that_are_in_no_graph():
+    assert COCO17.lines == (*COCO17.bones, (5, 6), (11, 12))
+    for body in (NTU25, UCLA20, SMALL):
+        assert body.lines == body.bones
+    assert not COCO17.adjacency()[:, [5, 11], [6, 12]].any()
+    # Nothing of it is stored: fingerprints stay, and bodies stored before have the lines, too.
+    assert set(COCO17.to_dict()) == {field.name for field in dataclasses.fields(Skeleton)}
+    assert Skeleton.from_dict(COCO17.to_dict()).lines == COCO17.lines
+
+
 def test_lists_are_as_good_as_tuples():
     listed = Skeleton("small", list("abcde"), bones=[[0, 1], [2, 1], [3, 1], [4, 3]])
     assert listed == SMALL
@@ -148,6 +159,8 @@ def test_skeletons_are_found_by_name_or_passed_through():
     assert get_skeleton(SMALL) is SMALL
     with pytest.raises(UserError, match="Unknown skeleton 'coco'. Did you mean 'coco17'.*ucla20"):
         get_skeleton("coco")
+    with pytest.raises(UserError, match=r"Unknown skeleton '\[25\]'.*Available: ntu25"):
+        get_skeleton([25])
 
 
 def test_joints_of_one_name_are_refused():

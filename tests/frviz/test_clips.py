@@ -91,12 +91,20 @@ def test_left_is_blue_and_right_is_orange_for_every_known_body():
         assert colours["right arm"] == VERMILLION and colours["right leg"] == ORANGE
 
 
+def test_shoulders_and_hips_of_a_body_without_a_trunk_are_joined_in_grey():
+    pose = np.arange(34.0).reshape(17, 2)
+    (grey,) = [t for t in clip_strip(pose[None], COCO17).data if t.name == "" and t.mode != "text"]
+    names = ["left shoulder", "right shoulder", "left hip", "right hip"]
+    assert [word.partition(",")[0] for word in grey.text if word] == names
+    assert grey.line.color == GREY
+
+
 @pytest.mark.parametrize("skeleton", [NTU25, UCLA20, COCO17])
-def test_every_bone_is_drawn_once_a_frame(skeleton):
+def test_every_line_is_drawn_once_a_frame(skeleton):
     clip = np.random.default_rng(0).normal(size=(3, skeleton.num_joints, 2))
     figure = clip_strip(clip, skeleton, frames=3)
     drawn = sum(list(t.x).count(None) for t in figure.data if t.mode != "text")
-    assert drawn == 3 * (skeleton.num_joints - 1)
+    assert drawn == 3 * len(skeleton.lines)
 
 
 def test_a_body_without_parts_is_told_by_its_sides_or_is_grey():
@@ -162,11 +170,26 @@ def test_names_are_inert():
         (np.zeros((5, 3, 3)), {"frames": 0}, "frames is 0"),
         (np.zeros((5, 3, 3)), {"frames": [5]}, r"\[5\].*0..4"),
         ([], {}, "no clip"),
+        (None, {}, "is an array, not NoneType"),
+        (3.5, {}, "is an array, not float"),
+        (np.ones((3, 64, 3, 2)), {}, r"3 frames of 64 persons.*transpose\(clip, \(1, 3, 2, 0\)\)"),
     ],
 )
 def test_a_mistake_is_named(clip, options, message):
     with pytest.raises(UserError, match=message):
         clip_strip(clip, BODY, **options)
+
+
+def test_a_channels_first_array_is_mended_as_the_error_says():
+    clip = np.random.default_rng(0).normal(size=(3, 64, 3, 2))  # (C, T, V, M)
+    figure = clip_strip(np.transpose(clip, (1, 3, 2, 0)), BODY, frames=[63])
+    assert words(figure) == ["63"]
+    assert len(bones(figure, "left arm")) == 2  # one a person
+
+
+def test_one_title_is_enough_for_one_clip():
+    figure = clip_strip(POSE[None], BODY, titles="walk")
+    assert [a.text for a in figure.layout.annotations] == ["<b>walk</b>"]
 
 
 def test_titles_may_be_a_column_of_a_table():

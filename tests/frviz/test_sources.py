@@ -121,6 +121,13 @@ def test_tables_of_a_model_selected_on_test_are_marked(run, name: str) -> None:
     equal(plain, best)
 
 
+def test_a_file_of_another_kind_is_refused_with_what_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("# Notes")
+    said = r"notes\.md: give a run's directory, a checkpoint \(\.safetensors\), predictions"
+    with pytest.raises(frcore.UserError, match=said):
+        frviz.explore(tmp_path / "notes.md")
+
+
 @pytest.mark.parametrize("name", ["embed_pair", "calibration_shift", "neighbourhood_overlap"])
 def test_tables_of_two_models_say_which_was_selected_on_test(run, name: str) -> None:
     options = {"method": "pca"} if name == "embed_pair" else {}

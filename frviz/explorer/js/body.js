@@ -1,13 +1,14 @@
 // Draws bodies on a canvas: floor, trails, bones from far to near, joints, head.
 
 import { poseAt } from "./clip.js";
-import { headOf, jointColours, mix, trailJoints, valueColour } from "./looks.js";
+import { headOf, jointColours, mix, stepOf, trailJoints, valueScale } from "./looks.js";
 import { extentOf, farToNear, floorLines, project } from "./projection.js";
 import { bodySize } from "./posture.js";
 
 const TRAIL = 12; // frames that a trail goes back
 const PALER = 0.42; // how much of the page a second person takes on
 const SHADES = 8; // steps by which the far end of a body fades
+const [ON_LIGHT, ON_DARK] = [false, true].map((dark) => valueScale(dark));
 
 /** What of a clip does not change while it plays. */
 export class Body {
@@ -160,6 +161,6 @@ export class Body {
 
   #valued({ values, most, dark, line }, child, parent) {
     const value = (values[child] + values[parent]) / 2;
-    return Number.isNaN(value) ? mix(line, dark ? "#ffffff" : "#000000", 0.15) : valueColour(Math.round((63 * value) / most) / 63, dark);
+    return Number.isNaN(value) ? mix(line, dark ? "#ffffff" : "#000000", 0.15) : (dark ? ON_DARK : ON_LIGHT)[stepOf(value, most)];
   }
 }

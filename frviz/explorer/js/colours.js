@@ -13,7 +13,8 @@ const STEPS = 21; // of the scale of probabilities
  * @param {number} anchor whose group has the colours; -1: none
  * @param {"a"|"b"} side whose probabilities
  * @returns {{palette: number[][], colourOf: Uint8Array,
- *   legend: {colour: string, text: string, anchor?: number}[]}} anchor: the class that a key stands for
+ *   legend: {colour: string, text: string, code?: number, anchor?: number}[]}} code: of the colour,
+ *   where a key stands for clips; anchor: the class that it stands for
  */
 export function colouring(data, by, anchor, side) {
   if (by === "p_true" && data.arrays[`p_true_${side}`]) return byProbability(data, side);
@@ -22,7 +23,7 @@ export function colouring(data, by, anchor, side) {
 
 function byOutcome(data) {
   const colours = data.outcomes.map((name) => OUTCOME_COLOURS[name]);
-  const legend = data.outcomes.map((text, at) => ({ colour: colours[at], text }));
+  const legend = data.outcomes.map((text, code) => ({ colour: colours[code], text, code }));
   return { palette: colours.map(rgb), colourOf: data.outcome, legend };
 }
 
@@ -35,17 +36,17 @@ function byClass(data, anchor) {
     if (legend.length >= CLASS_COLOURS.length) return;
     for (const k of classes) colourOfClass[k] = legend.length;
     const one = classes.length === 1 ? { anchor: classes[0] } : {};
-    legend.push({ colour: CLASS_COLOURS[legend.length], text, ...one });
+    legend.push({ colour: CLASS_COLOURS[legend.length], text, code: legend.length, ...one });
   };
   if (anchor >= 0) data.members(anchor).forEach((k) => give([k], data.classes[k]));
   else if (data.numClasses <= CLASS_COLOURS.length) order.forEach((k) => give([k], data.classes[k]));
   else {
     const clusters = Map.groupBy ? Map.groupBy(order, (k) => cluster[k]) : groupBy(order, (k) => cluster[k]);
     const largest = [...clusters.values()].filter((own) => own.length > 1).sort((x, y) => y.length - x.length);
-    for (const own of largest) give(own, `${data.classes[own[0]]} + ${own.length - 1}`);
+    for (const own of largest) give(own, data.clusterName(own));
   }
   const rest = colourOfClass.some((colour) => colour === CLASS_COLOURS.length);
-  if (rest) legend.push({ colour: grey, text: anchor >= 0 ? "other classes" : "others" });
+  if (rest) legend.push({ colour: grey, text: anchor >= 0 ? "other classes" : "others", code: CLASS_COLOURS.length });
   const colourOf = Uint8Array.from(data.label, (k) => colourOfClass[k]);
   return { palette: [...CLASS_COLOURS, grey].map(rgb), colourOf, legend };
 }

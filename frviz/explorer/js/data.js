@@ -82,6 +82,13 @@ export class Data {
     return `${this.ids[i]}: ${this.classes[this.label[i]]}; ${says.join(", ")}; ${this.outcomes[this.outcome[i]]}.`;
   }
 
+  /** Some classes by the one that is confused most with the others: "writing + 3". */
+  clusterName(classes) {
+    const confused = (k) => classes.reduce((n, j) => n + (j === k ? 0 : this.sides.reduce((m, side) => m + this.counts[side][this.cellKey(k, j)] + this.counts[side][this.cellKey(j, k)], 0)), 0);
+    const heart = classes.reduce((best, k) => (confused(k) > confused(best) ? k : best), classes[0]);
+    return this.classes[heart] + (classes.length > 1 ? ` + ${classes.length - 1}` : "");
+  }
+
   /** Clips of a cell of a model's confusion matrix. */
   clipsInCell(t, p, side) {
     const predicted = this.predicted[side];

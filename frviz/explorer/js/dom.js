@@ -32,6 +32,14 @@ export function fill(el, ...children) {
   return el;
 }
 
+/** Replaces all children; a button among them that has the focus hands it on to the new one in its place. */
+export function refill(el, ...children) {
+  const at = [...el.querySelectorAll("button")].indexOf(el.getRootNode().activeElement);
+  fill(el, ...children);
+  if (at >= 0) el.querySelectorAll("button")[at]?.focus({ preventScroll: true });
+  return el;
+}
+
 /**
  * A row of buttons of which one is pressed.
  * @param {string} label for screen readers

@@ -4,6 +4,7 @@ import { fill, h, onTheme } from "./dom.js";
 import { groupsView } from "./groups.js";
 import { mapsView } from "./maps.js";
 import { matrixView } from "./matrix.js";
+import { areaWords } from "./matrix_model.js";
 import { scoreBars } from "./scores.js";
 import { State } from "./state.js";
 import { tableView } from "./table.js";
@@ -92,18 +93,21 @@ function chips(state) {
     h("span", { class: "frx-chip" }, h("span", { text }), h("button", { type: "button", text: "\u00D7", title, "aria-label": title, on: { click: drop } }));
   const found = [];
   if (state.anchor >= 0) found.push(chip(`group of ${data.name(state.anchor)}`, "Leave the group", () => state.setAnchor(-1)));
-  if (state.cell) {
-    const [t, p] = state.cell.map((k) => data.name(k));
-    const model = data.pair ? ` (${data.header.names[state.side === "b" ? 1 : 0]})` : "";
-    found.push(chip(`${t} ${state.cell[0] === state.cell[1] ? "right" : `\u2192 ${p}`}${model}`, "Leave the cell", () => state.setAnchor(state.anchor)));
-  }
   const count = state.selection.length;
+  const area = state.cell ? areaOf(state) : state.area;
+  if (area) found.push(chip(areaWords(data, area, count), "Leave the cell", () => state.setAnchor(state.anchor)));
   found.push(
     count
-      ? chip(`${count.toLocaleString("en")} clips chosen`, "Choose nothing (Escape)", () => state.clear())
-      : h("span", { class: "frx-muted", text: "Nothing chosen: click a cell, a class or a group, or draw around points." }),
+      ? chip(`${count.toLocaleString("en")} ${count === 1 ? "clip" : "clips"} chosen`, "Choose nothing (Escape)", () => state.clear())
+      : h("span", { class: "frx-muted", text: area ? "No clips are there." : "Nothing chosen: click a cell, a class or a group, or draw around points." }),
   );
   return found;
+}
+
+/** The chosen cell of single classes as an area. */
+function areaOf({ data, cell, side }) {
+  const [row, column] = cell.map((k) => ({ classes: [k], name: data.name(k) }));
+  return { row, column, side };
 }
 
 /** Views that are left out, and why. */

@@ -1,6 +1,7 @@
-// Ambiguous groups, a row an anchor class: accuracy of A and B, and the difference with its interval.
+// Ambiguous groups, a row an anchor class: accuracy of A and B and their difference, with intervals.
 
 import { dropdown, fill, h } from "./dom.js";
+import { wilson } from "./statistics.js";
 
 const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : "\u2013");
 const points = (share) => (share > 0 ? "+" : share < 0 ? "\u2212" : "") + (100 * Math.abs(share)).toFixed(1);
@@ -26,7 +27,8 @@ export function groupsView(state) {
   state.on("anchor", mark);
   sort("accuracy");
   mark();
-  const note = h("p", { class: "frx-note", text: data.header.groups_note ?? "" });
+  const own = data.pair ? "; lines of A and B: 95 % (Wilson)" : ""; // of one model Python says so
+  const note = h("p", { class: "frx-note", text: `${data.header.groups_note ?? ""}${own}` });
   return {
     el: h("div", { class: "frx-groups-view" }, heading(data), list, note),
     controls: [dropdown("order", orders, "accuracy", sort)],
@@ -47,10 +49,13 @@ function sorted(data, order) {
 
 function heading(data) {
   const [nameA, nameB] = data.header.names;
-  const title = data.pair ? `Accuracy over the clips of the group: ${nameA} (ring) and ${nameB} (dot), 0 to 100 %` : "Accuracy over the clips of the group, with its 95 % interval";
+  const ends = accuracyEnds(data).map((share) => Math.round(100 * share));
+  const range = `${ends[0]}\u2013${ends[1]} %`;
+  const who = data.pair ? `: ${nameA} (ring, above) and ${nameB} (dot, below)` : "";
+  const title = `Accuracy over the clips of the group${who}, from ${ends[0]} to ${ends[1]} %; lines: 95 % intervals (Wilson)`;
   const cells = [
     h("span", { text: "anchor, and what it is taken for" }),
-    h("span", { text: data.pair ? "A \u25CB  B \u25CF  accuracy" : "accuracy", title }),
+    h("span", { text: data.pair ? `A \u25CB  B \u25CF  ${range}` : range, title }),
     h("span", { text: data.pair ? `B \u2212 A, \u00B1${Math.round(100 * scaleOf(data))} points` : "%", title: "With its 95 % interval" }),
   ];
   return h("div", { class: "frx-group frx-group-head" }, ...cells);
@@ -78,10 +83,17 @@ function groupRow(state, group) {
 
 function describe(data, group) {
   const [nameA, nameB] = data.header.names;
-  const base = `${data.classes[group.anchor]}: ${group.clips} clips; ${nameA} ${percent(group.a)} %`;
+  const one = (name, side) => `${name} ${percent(group[side])} %${limitsOf(group, side)}`;
+  const base = `${data.classes[group.anchor]}: ${group.clips} clips; ${one(nameA, "a")}`;
   if (!data.pair) return base;
   const p = Number.isFinite(group.p_holm) ? `, p = ${group.p_holm.toPrecision(2)} (Holm)` : "";
-  return `${base}, ${nameB} ${percent(group.b)} %: ${points(group.difference)} points (${points(group.low)} to ${points(group.high)})${p}`;
+  return `${base}, ${one(nameB, "b")}: ${points(group.difference)} points (${points(group.low)} to ${points(group.high)})${p}`;
+}
+
+/** " (64.0 to 77.5)", or nothing without clips. */
+function limitsOf(group, side) {
+  const limits = wilson(group[side], group.clips);
+  return limits ? ` (${limits.map(percent).join(" to ")})` : "";
 }
 
 const at = (share) => `${Math.min(100, Math.max(0, 100 * share))}%`;
@@ -91,11 +103,25 @@ function span(className, left, right = null) {
   return h("span", { class: className, style });
 }
 
+/** What the ends of the scale of accuracies stand for: all intervals fit, in steps of 10 points. */
+function accuracyEnds({ header, sides }) {
+  const limits = header.groups.flatMap((group) => sides.flatMap((side) => wilson(group[side], group.clips) ?? []));
+  if (!limits.length) return [0, 1];
+  const [low, high] = [limits.reduce((x, y) => Math.min(x, y)), limits.reduce((x, y) => Math.max(x, y))];
+  return [Math.floor(low * 10) / 10, Math.ceil(high * 10) / 10];
+}
+
+/** A line a model, A above B: they overlap more often than not. */
 function accuracyBar(data, group) {
-  const marks = data.pair
-    ? [span(`frx-move ${group.b >= group.a ? "frx-up" : "frx-down"}`, group.a, group.b), span("frx-dot frx-open", group.a), span("frx-dot", group.b)]
-    : [Number.isFinite(group.low) ? span("frx-move", group.low, group.high) : null, span("frx-dot", group.a)];
-  return h("span", { class: "frx-scale", "aria-hidden": "true" }, ...(Number.isFinite(group.a) ? marks : []));
+  const [low, high] = accuracyEnds(data);
+  const place = (share) => (share - low) / (high - low);
+  const lane = (side) => {
+    const limits = wilson(group[side], group.clips);
+    if (!limits) return null;
+    const mark = span(side === "a" && data.pair ? "frx-dot frx-open" : "frx-dot", place(group[side]));
+    return h("span", { class: "frx-lane" }, span("frx-whisker", ...limits.map(place)), mark);
+  };
+  return h("span", { class: "frx-lanes", "aria-hidden": "true" }, ...data.sides.map(lane));
 }
 
 /** What the ends of the scale of differences stand for: all intervals fit, in steps of 5 points. */

@@ -79,13 +79,23 @@ export function valueColour(share, dark) {
   return mix(stops[first], stops[first + 1], at - first);
 }
 
-/** The scale in 64 steps, for drawing many cells. */
-export const valueScale = (dark) => Array.from({ length: 64 }, (_, k) => valueColour(k / 63, dark));
+/** The scale in 64 steps, for drawing many cells; after them the colour of what lies above it. */
+export const valueScale = (dark) => [...Array.from({ length: 64 }, (_, k) => valueColour(k / 63, dark)), aboveColour(dark)];
 
-/** The upper end of a scale of differences: 98 of 100 of them lie below. */
-export function upperEnd(...arrays) {
+/** The colour of values above the scale, which has nothing like it: not to the colour-blind either. */
+export const aboveColour = (dark) => (dark ? sky : blue);
+
+/** A value's place in `valueScale`. */
+export const stepOf = (value, most) => (value > most ? 64 : Math.max(0, Math.round((63 * value) / most)));
+
+/**
+ * A scale of differences: its upper end, below which 98 of 100 of them lie, and the largest.
+ * @returns {{most: number, largest: number}}
+ */
+export function scaleEnds(...arrays) {
   const known = arrays.flatMap((values) => [...values].filter((value) => !Number.isNaN(value)));
-  if (!known.length) return 1;
+  if (!known.length) return { most: 1, largest: 1 };
   known.sort((a, b) => a - b);
-  return known[Math.floor(0.98 * (known.length - 1))] || known.at(-1) || 1;
+  const largest = known.at(-1) || 1;
+  return { most: known[Math.floor(0.98 * (known.length - 1))] || largest, largest };
 }

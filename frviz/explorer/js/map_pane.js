@@ -25,7 +25,7 @@ export class MapPane {
     Object.assign(this, { state, side, view, listeners, map: null, lasso: null, colours: null });
     this.name = state.data.header.names[side === "a" ? 0 : 1];
     this.box = canvasBox({
-      label: `Map of ${this.name}. Drag: choose clips. Arrow keys: next clip; with Shift: move; Enter: choose it or not; + and - zoom, F to the chosen, 0 shows all.`,
+      label: `Map of ${this.name}. Drag: choose clips. Arrow keys: next clip; with Shift: move; Enter: choose it or not; + and - zoom, F to the chosen, 0 shows all. The buttons of the legend choose many clips.`,
       class: "frx-map-canvas",
       draw: (ctx, width, height) => this.draw(ctx, width, height),
       keyboard: (event) => this.key(event),

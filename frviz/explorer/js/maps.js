@@ -1,7 +1,7 @@
 // Maps of the clips of A and B in one layout: choice of space and method, colours, legend.
 
 import { colouring } from "./colours.js";
-import { dropdown, fill, h } from "./dom.js";
+import { dropdown, fill, h, refill } from "./dom.js";
 import { mapChoice } from "./map_choice.js";
 import { MANY, MapPane, MOST_ARROWS } from "./map_pane.js";
 
@@ -115,7 +115,7 @@ class Maps {
       lines.push(`Median displacement from A to B ${map.displacement.toFixed(2)}; another seed of the same model moves clips by ${map.floor.toFixed(2)}.`);
     if (map.stars?.classes.length) lines.push(`Stars: ${map.stars.kind === "prototype" ? "the head's prototypes" : "means of each class's clips that are right"}.`);
     if (this.state.data.size <= MANY) lines.push("Discs: right; rings: wrong.");
-    lines.push("Drag to choose clips (Shift adds; in a group its clips alone), Ctrl and drag to move.");
+    lines.push("Drag, or press a key of the legend, to choose clips (Shift adds; a lasso in a group takes its clips alone); Ctrl and drag to move.");
     return lines.join(" ");
   }
 
@@ -126,24 +126,32 @@ class Maps {
     for (const i of selection) isChosen[i] = 1;
     const layers = { dimmed: data.where((i) => !isChosen[i]), chosen: selection };
     const inGroup = anchor >= 0 ? new Set(data.members(anchor)) : null;
-    let legend = [];
+    let shown = null;
     for (const pane of this.panes) {
       pane.colouring = { by: this.by, ...colouring(data, this.by, anchor, pane.side) };
       pane.layers = layers;
       pane.counts = inGroup ? (i) => inGroup.has(data.label[i]) : undefined;
-      ({ legend } = pane.colouring);
+      shown = pane.colouring;
     }
-    fill(this.legend, ...legend.map((key) => this.key(key)));
+    refill(this.legend, ...shown.legend.map((key) => this.key(key, shown.colourOf)));
     this.hint();
     this.redraw();
   }
 
-  /** A colour of the legend; that of a class chooses its group. */
-  key({ colour, text, anchor }) {
+  /** A colour of the legend: it chooses its clips, that of a class its group; with Shift it adds its clips. */
+  key({ colour, text, code, anchor }, colourOf) {
     const parts = [h("i", { style: { background: colour } }), h("span", { text })];
-    if (anchor === undefined) return h("span", { class: "frx-key" }, ...parts);
-    const choose = () => this.state.setAnchor(anchor);
-    return h("button", { type: "button", class: "frx-key", title: `The group of ${text}`, on: { click: choose } }, ...parts);
+    if (code === undefined) return h("span", { class: "frx-key" }, ...parts);
+    const { state } = this;
+    const choose = ({ shiftKey }) => {
+      const clips = state.data.where((i) => colourOf[i] === code);
+      if (shiftKey) state.setSelection(new Set([...state.selection, ...clips]));
+      else if (anchor === undefined) state.setSelection(clips);
+      else state.setAnchor(anchor);
+      state.say(`${state.selection.length} clips chosen`);
+    };
+    const title = `Choose ${anchor === undefined ? "the clips" : "the group"}: ${text} (with Shift: add its clips)`;
+    return h("button", { type: "button", class: "frx-key", title, on: { click: choose } }, ...parts);
   }
 
   redraw() {

@@ -18,7 +18,7 @@ export function matrixView(state, tooltip) {
   const clusters = new Set(data.header.cluster).size < data.numClasses;
   const shows = [
     { value: "all", text: "classes", title: "All classes, confused ones side by side" },
-    clusters ? { value: "clusters", text: "clusters", title: "Classes that are confused taken together" } : null,
+    clusters ? { value: "clusters", text: "clusters", title: view.clusterWords() } : null,
     { value: "group", text: "group", title: "The chosen ambiguous group alone" },
   ].filter(Boolean);
   view.showButtons = segmented("Classes shown", shows, view.show, (show) => view.setShow(show));
@@ -46,6 +46,7 @@ class Matrix extends MatrixDrawing {
     canvas.addEventListener("pointermove", (event) => this.hover(event));
     canvas.addEventListener("pointerleave", () => this.leave());
     canvas.addEventListener("click", (event) => this.click(event));
+    canvas.addEventListener("blur", () => this.leave());
     state.on("anchor", () => this.anchorChanged());
     state.on("cell", () => this.cellChanged());
     state.on("selection theme", () => this.box.redraw());
@@ -89,7 +90,15 @@ class Matrix extends MatrixDrawing {
   words() {
     if (this.show === "group" && this.state.anchor < 0) return "Choose a class to see its group alone.";
     if (this.side === "diff") return "Blue: better with B; orange: worse; grey: not more than chance (p \u2265 0.05, uncorrected).";
-    return "Rows: true class; columns: predicted. Blue: right; orange: confused (share of the row).";
+    const what = "Rows: true class; columns: predicted. Blue: right; orange: confused (share of the row).";
+    return this.show === "clusters" ? `${this.clusterWords()} ${what}` : what;
+  }
+
+  /** Which classes a row of clusters takes together, and how many rows that makes. */
+  clusterWords() {
+    const { cluster, cluster_share: share } = this.data.header;
+    const rows = `${new Set(cluster).size} rows for ${this.data.numClasses} classes`;
+    return `${rows}: a row's classes take, on average, ${Number((100 * share).toPrecision(2))} % or more of each other's clips.`;
   }
 
   /** [row, column] under a point; -1 on the names. */
@@ -114,15 +123,20 @@ class Matrix extends MatrixDrawing {
   describe([r, c]) {
     if (r < 0 || c < 0) {
       const line = r < 0 ? this.lines.columns[c] : this.lines.rows[r];
-      const names = line.classes.map((k) => this.data.classes[k]);
-      const more = names.length > 8 ? [`and ${names.length - 8} more`] : [];
-      return names.length > 1 ? [...names.slice(0, 8), ...more] : [names[0], "Click: its ambiguous group"];
+      return line.classes.length > 1 ? this.membersOf(line) : [line.name, "Click: its ambiguous group"];
     }
     const at = r * this.lines.columns.length + c;
     const { a, b, support } = this.cells;
-    const lines = cellWords(this.data, this.lines.rows[r], this.lines.columns[c], a[at], b ? b[at] : null, support[r]);
+    const [row, column] = [this.lines.rows[r], this.lines.columns[c]];
+    const lines = cellWords(this.data, row, column, a[at], b ? b[at] : null, support[r]);
+    for (const line of new Set([row, column])) if (line.tail) lines.push(`${line.name}: ${this.membersOf(line).join(", ")}`);
     const spark = this.sparkOf(r, c);
     return spark ? [...lines, this.sparkCanvas(spark)] : lines;
+  }
+
+  membersOf({ classes }) {
+    const more = classes.length > 8 ? [`and ${classes.length - 8} more`] : [];
+    return [...classes.slice(0, 8).map((k) => this.data.classes[k]), ...more];
   }
 
   /** The confusion through training, for the tooltip. */
@@ -157,7 +171,7 @@ class Matrix extends MatrixDrawing {
       else this.state.setSelection(this.data.where((i) => line.classes.includes(this.data.label[i])));
     } else if (row.classes.length === 1 && column.classes.length === 1 && this.side !== "diff") {
       this.state.setCell(row.classes[0], column.classes[0], side);
-    } else this.state.setSelection(this.clipsOf(row, column));
+    } else this.state.setArea({ row, column, side: this.side }, this.clipsOf(row, column));
   }
 
   /** Clips of several cells at once; of a change: those that only one of the models puts there. */
@@ -171,15 +185,25 @@ class Matrix extends MatrixDrawing {
     });
   }
 
+  /** The middle of a cell in the window, where the tooltip of the keys goes. */
+  placeOf([r, c]) {
+    const { left, top, cell } = this.layout;
+    const box = this.box.canvas.getBoundingClientRect();
+    return { clientX: box.left + left + (c + 0.5) * cell, clientY: box.top + top + (r + 0.5) * cell };
+  }
+
   key(event) {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     const [r, c] = this.cursor ?? [0, 0];
-    if (step) {
+    if (step && this.layout) {
       const clamp = (at, count) => Math.min(count - 1, Math.max(0, at));
+      const spans = this.chosenSpans(); // the keys begin there
       this.cursor = this.cursor
         ? [clamp(r + step[0], this.lines.rows.length), clamp(c + step[1], this.lines.columns.length)]
-        : [0, 0];
-      this.state.say(this.describe(this.cursor).filter((line) => typeof line === "string").join(". "));
+        : [spans?.rows[0] ?? 0, spans?.columns[0] ?? 0];
+      const words = this.describe(this.cursor);
+      this.state.say(words.filter((line) => typeof line === "string").join(". "));
+      this.tooltip.show(this.placeOf(this.cursor), ...words);
       this.box.redraw();
     } else if (event.key === "Enter" && this.cursor) this.choose(this.cursor);
     else if (event.key.toLowerCase() === "g" && this.cursor) this.choose([r, -1]);

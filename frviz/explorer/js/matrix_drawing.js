@@ -2,9 +2,11 @@
 
 import { backgroundOf, rgb, theme } from "./dom.js";
 import { sparkline } from "./history.js";
-import { fitted, isDiagonal, signed } from "./matrix_model.js";
+import { fitted, isDiagonal, signed, spanOf } from "./matrix_model.js";
 
 const ALPHA = 0.05; // changes with a larger p (not corrected) are grey, as in frviz.figures
+const READABLE = 9; // pixels of a font that is read at a glance
+const LABEL = 18; // height of the labels of the crosshair
 const SPARK_FROM = 46; // pixels that a cell needs to hold its curve through training
 const mix = (a, b, t) => `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * t)).join(",")})`;
 
@@ -26,7 +28,7 @@ export class MatrixDrawing {
     const longest = Math.max(...columns.map((line) => widthOf(line.name)));
     const margin = named ? Math.min(longest + 12, room * 0.3) : 12;
     const cell = Math.min((width - margin - 4) / columns.length, (height - margin - 4) / rows.length);
-    const names = named ? new Map([...rows, ...columns].map((line) => [line, fitted(line.name, margin - 10, widthOf)])) : null;
+    const names = named ? new Map([...rows, ...columns].map((line) => [line, fitted(line.name, margin - 10, widthOf, line.tail)])) : null;
     return { left: margin, top: margin, cell, font, names };
   }
 
@@ -55,6 +57,7 @@ export class MatrixDrawing {
     this.drawClusters(ctx);
     this.drawNames(ctx);
     this.drawChosen(ctx);
+    if (this.cursor) this.drawCrosshair(ctx, width, height);
   }
 
   value(r, c) {
@@ -143,29 +146,37 @@ export class MatrixDrawing {
     const write = (line, at, along) => {
       const marked = line.classes.length === 1 && chosen.has(line.classes[0]);
       const near = this.cursor && this.cursor[along] === at;
-      if (!names && !near) return;
+      if (!names) return;
       ctx.save();
       ctx.fillStyle = marked || near ? this.colours.accent : this.colours.ink;
       if (along === 0) ctx.translate(left - 5, top + (at + 0.5) * cell);
       else ctx.translate(left + (at + 0.5) * cell, top - 5);
       if (along === 1) ctx.rotate(-Math.PI / 2);
       [ctx.textAlign, ctx.textBaseline] = [along === 0 ? "right" : "left", "middle"];
-      if (names) ctx.fillText(names.get(line), 0, 0);
-      else ctx.fillRect(along === 0 ? -4 : 0, -1.5, 7, 3); // where the pointer is; the tooltip names it
+      ctx.fillText(names.get(line), 0, 0);
       ctx.restore();
     };
     this.lines.rows.forEach((line, at) => write(line, at, 0));
     this.lines.columns.forEach((line, at) => write(line, at, 1));
   }
 
+  /** Where the chosen cell or area is in what is shown; null: nowhere. */
+  chosenSpans() {
+    const { cell, area } = this.state;
+    if (!cell && !area) return null;
+    const [t, p] = cell ? cell.map((k) => [k]) : [area.row.classes, area.column.classes];
+    const [rows, columns] = [spanOf(this.lines.rows, t), spanOf(this.lines.columns, p)];
+    return rows && columns ? { rows, columns } : null;
+  }
+
   drawChosen(ctx) {
     const { left, top, cell } = this.layout;
     const { rows, columns } = this.lines;
     const { state, data } = this;
-    const outline = (r, c, width, dash = []) => {
+    const outline = (r, c, width, dash = [], [tall, wide] = [1, 1]) => {
       ctx.lineWidth = width;
       ctx.setLineDash(dash);
-      ctx.strokeRect(left + c * cell - 0.5, top + r * cell - 0.5, cell, cell);
+      ctx.strokeRect(left + c * cell - 0.5, top + r * cell - 0.5, wide * cell, tall * cell);
       ctx.setLineDash([]);
     };
     ctx.strokeStyle = this.colours.accent;
@@ -174,12 +185,39 @@ export class MatrixDrawing {
       const at = rows.flatMap((row, r) => (members.has(row.classes[0]) ? [r] : []));
       for (const r of at) for (const c of at) outline(r, c, cell > 7 ? 1.2 : 0.8);
     }
-    if (state.cell) {
-      const find = (lines, k) => lines.findIndex((line) => line.classes.includes(k));
-      const [r, c] = [find(rows, state.cell[0]), find(columns, state.cell[1])];
-      if (r >= 0 && c >= 0) outline(r, c, 3);
-    }
+    const chosen = this.chosenSpans();
+    if (chosen) outline(chosen.rows[0], chosen.columns[0], 3, [], [chosen.rows[1], chosen.columns[1]]);
     ctx.strokeStyle = this.colours.ink;
     if (this.cursor?.every((at) => at >= 0)) outline(...this.cursor, 1.5, [3, 2]);
+  }
+
+  /**
+   * Row and column under the pointer or the keys. Where their names are left out, shortened or
+   * small, they stand on labels at the edges, on the far side of the cell.
+   */
+  drawCrosshair(ctx, width, height) {
+    const [r, c] = this.cursor;
+    const { left, top, cell, font, names } = this.layout;
+    const { rows, columns } = this.lines;
+    [ctx.fillStyle, ctx.globalAlpha] = [this.colours.accent, 0.13];
+    if (r >= 0) ctx.fillRect(left, top + r * cell, cell * columns.length, cell);
+    if (c >= 0) ctx.fillRect(left + c * cell, top, cell, cell * rows.length);
+    ctx.globalAlpha = 1;
+    ctx.font = `600 12px ${this.colours.font}`;
+    const label = (line, place) => {
+      if (!line || (font >= READABLE && names?.get(line) === line.name)) return;
+      const text = fitted(line.name, width * 0.45, (part) => ctx.measureText(part).width, line.tail);
+      const wide = ctx.measureText(text).width + 12;
+      const [x, y] = place(wide);
+      [ctx.fillStyle, ctx.strokeStyle, ctx.lineWidth] = [this.colours.panel, this.colours.accent, 1];
+      ctx.fillRect(x, y, wide, LABEL);
+      ctx.strokeRect(x + 0.5, y + 0.5, wide - 1, LABEL - 1);
+      [ctx.fillStyle, ctx.textAlign, ctx.textBaseline] = [this.colours.ink, "left", "middle"];
+      ctx.fillText(text, x + 6, y + LABEL / 2 + 1);
+    };
+    const [x, y] = [left + (c + 0.5) * cell, top + (r + 0.5) * cell];
+    const within = (at, most) => Math.min(most, Math.max(0, at));
+    label(rows[r], (wide) => [x < wide + 2 * LABEL ? width - wide : 0, within(y - LABEL / 2, height - LABEL)]);
+    label(columns[c], (wide) => [within(x - wide / 2, width - wide), y < 3 * LABEL ? height - LABEL : 0]);
   }
 }

@@ -1,7 +1,11 @@
 // Rows, columns and cells of the confusion matrix: all classes, clusters, or one group. Pure.
 
+import { mcnemarP } from "./statistics.js";
+
 /**
- * @typedef {{classes: number[], name: string, cluster: number}} Line a row or a column
+ * @typedef {{classes: number[], name: string, cluster: number, tail?: string}} Line a row or a
+ *   column; tail: the end of its name that stays when it is shortened
+ * @typedef {{row: Line, column: Line, side: "a"|"b"|"diff"}} Area a cell of one or several classes
  * @param {import("./data.js").Data} data
  * @param {"all"|"clusters"|"group"} show
  * @param {number} anchor of the group; without one "group" shows all
@@ -25,7 +29,8 @@ export function matrixLines(data, show, anchor) {
   for (const k of order) byCluster.set(cluster[k], [...(byCluster.get(cluster[k]) ?? []), k]);
   const rows = [...byCluster].map(([number, classes]) => ({
     classes,
-    name: data.classes[classes[0]] + (classes.length > 1 ? ` + ${classes.length - 1}` : ""),
+    name: data.clusterName(classes),
+    tail: classes.length > 1 ? ` + ${classes.length - 1}` : "",
     cluster: number,
   }));
   return { rows, columns: rows };
@@ -70,22 +75,6 @@ function cellTests(data, rows, columns) {
   return Float64Array.from(only.a, (n, at) => mcnemarP(n, only.b[at]));
 }
 
-/**
- * Two-sided exact McNemar test: a fair coin, thrown for each clip that only one of the models has.
- * @param {number} a
- * @param {number} b
- */
-export function mcnemarP(a, b) {
-  const n = a + b;
-  let term = -n * Math.LN2; // log of C(n, 0) / 2^n
-  let total = 0;
-  for (let k = 0; k <= Math.min(a, b); k += 1) {
-    total += Math.exp(term);
-    term += Math.log((n - k) / (k + 1));
-  }
-  return Math.min(1, 2 * total);
-}
-
 /** Whether a cell holds clips that are right (a class, or a cluster with itself). */
 export const isDiagonal = (row, column) => row.classes[0] === column.classes[0] && row.classes.length === column.classes.length;
 
@@ -104,6 +93,32 @@ export function cellWords(data, row, column, a, b, support) {
   const test = row.classes.length === 1 && column.classes.length === 1 ? data.tests.get(data.cellKey(row.classes[0], column.classes[0])) : null;
   if (test && a !== b) lines.push(`p = ${shortP(test.p)}, corrected for all cells ${shortP(test.holm)}`);
   return lines;
+}
+
+/** A cell in a few words: "writing right", "writing \u2192 typing". */
+export const cellName = (row, column) => (isDiagonal(row, column) ? `${row.name} right` : `${row.name} \u2192 ${column.name}`);
+
+/**
+ * An area that is chosen, in words.
+ * @param {import("./data.js").Data} data
+ * @param {Area} area
+ * @param {number} count of its clips; of a change, those that only one of the models puts there
+ */
+export function areaWords(data, { row, column, side }, count) {
+  const name = cellName(row, column);
+  if (side === "diff") return `B \u2212 A: ${name}, ${count.toLocaleString("en")} ${count === 1 ? "clip differs" : "clips differ"}`;
+  return data.pair ? `${name} (${data.header.names[side === "b" ? 1 : 0]})` : name;
+}
+
+/**
+ * Where some classes stand among rows or columns.
+ * @param {Line[]} lines
+ * @param {number[]} classes
+ * @returns {[number, number]|null} first line and how many; null where they are not side by side
+ */
+export function spanOf(lines, classes) {
+  const at = lines.flatMap((line, place) => (line.classes.some((k) => classes.includes(k)) ? [place] : []));
+  return at.length && at.at(-1) - at[0] + 1 === at.length ? [at[0], at.length] : null;
 }
 
 /** A change as people write it: with its sign, and a true minus. */
@@ -125,13 +140,15 @@ export function shorten(name, characters) {
  * @param {string} name
  * @param {number} room pixels
  * @param {(text: string) => number} widthOf a text, pixels
+ * @param {string} [tail] the name's end, which stays
  */
-export function fitted(name, room, widthOf) {
-  let characters = name.length;
+export function fitted(name, room, widthOf, tail = "") {
+  const head = name.slice(0, name.length - tail.length);
+  let characters = head.length;
   let text = name;
   while (characters > 1 && widthOf(text) > room) {
     characters -= 1;
-    text = shorten(name, characters);
+    text = shorten(head, characters) + tail;
   }
   return text;
 }

@@ -14,6 +14,7 @@ export class State {
     this.selection = new Int32Array(0);
     this.anchor = -1;
     this.cell = null;
+    this.area = null; // a cell that `cell` cannot say; the page alone knows of it
     this.side = "a";
     this.focus = -1;
     this.hover = -1;
@@ -44,7 +45,7 @@ export class State {
   /** Some clips, by hand: no longer those of a cell. */
   setSelection(clips) {
     this.selection = Int32Array.from(clips);
-    this.cell = null;
+    [this.cell, this.area] = [null, null];
     this.#write("selection", "cell");
     this.#focusFirst();
     this.emit("selection", "cell", "focus");
@@ -53,7 +54,7 @@ export class State {
   /** An anchor class: its group's clips are chosen; -1: none. */
   setAnchor(anchor) {
     this.anchor = anchor;
-    this.cell = null;
+    [this.cell, this.area] = [null, null];
     this.selection = anchor < 0 ? new Int32Array(0) : this.data.clipsInGroup(anchor);
     this.#write("anchor", "cell", "selection");
     this.#focusFirst();
@@ -62,10 +63,23 @@ export class State {
 
   /** A cell of a model's confusion matrix: its clips are chosen. */
   setCell(t, p, side) {
-    this.cell = [t, p];
+    [this.cell, this.area] = [[t, p], null];
     this.side = side;
     this.selection = this.data.clipsInCell(t, p, side);
     this.#write("cell", "side", "selection");
+    this.#focusFirst();
+    this.emit("cell", "selection", "focus");
+  }
+
+  /**
+   * A cell of a change, or of several classes: the host hears of its clips only.
+   * @param {import("./matrix_model.js").Area} area
+   * @param {Iterable<number>} clips
+   */
+  setArea(area, clips) {
+    [this.cell, this.area] = [null, area];
+    this.selection = Int32Array.from(clips);
+    this.#write("cell", "selection");
     this.#focusFirst();
     this.emit("cell", "selection", "focus");
   }
@@ -96,7 +110,8 @@ export class State {
 
   /** Nothing chosen. */
   clear() {
-    [this.anchor, this.cell, this.selection, this.focus] = [-1, null, new Int32Array(0), -1];
+    [this.anchor, this.cell, this.area] = [-1, null, null];
+    [this.selection, this.focus] = [new Int32Array(0), -1];
     this.#write("anchor", "cell", "selection");
     this.emit("anchor", "cell", "selection", "focus");
   }
@@ -165,6 +180,7 @@ export class State {
     const places = (model.get("selection") ?? []).map((id) => data.place(id));
     this.selection = Int32Array.from(places.filter((place) => place >= 0));
     if (same(this.#chosen(), before)) return;
+    this.area = null; // other clips than those of the area
     this.#focusFirst();
     this.emit("anchor", "cell", "selection", "focus");
   }

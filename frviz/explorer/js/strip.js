@@ -1,7 +1,7 @@
 // Where and when two aligned clips differ: joints by time, colour for the distance.
 
 import { canvasBox, h, pointIn, theme } from "./dom.js";
-import { partsOf, valueScale } from "./looks.js";
+import { partsOf, stepOf, valueScale } from "./looks.js";
 
 const AXIS = 15; // pixels under the cells
 const GUTTER = 58; // pixels for the parts' names
@@ -161,7 +161,7 @@ export class DifferenceStrip {
       for (let t = 0; t < this.T; t += 1) {
         const value = this.difference[t * this.V + joint];
         if (Number.isNaN(value)) continue; // the page shows through
-        ctx.fillStyle = scale[Math.min(63, Math.round((63 * value) / this.most))];
+        ctx.fillStyle = scale[stepOf(value, this.most)];
         ctx.fillRect(t, row, 1, 1);
       }
     });

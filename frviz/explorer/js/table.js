@@ -1,6 +1,6 @@
 // The chosen clips (or all), a row each; only the rows in sight are in the page.
 
-import { fill, h } from "./dom.js";
+import { fill, h, refill } from "./dom.js";
 import { columnsOf, rowsOf, toCsv } from "./table_model.js";
 
 const ROW = 26; // pixels, as in the style sheet
@@ -54,7 +54,7 @@ class Table {
     const { data, selection } = this.state;
     this.rows = rowsOf(data, selection, this.filter, this.columns, this.sort);
     const of = selection.length || data.size;
-    const what = selection.length ? "chosen clips" : "clips";
+    const what = selection.length ? "chosen" : "in all";
     this.count.textContent = this.rows.length === of ? `${of.toLocaleString("en")} ${what}` : `${this.rows.length.toLocaleString("en")} of ${of.toLocaleString("en")} ${what}`;
     this.space.style.height = `${this.rows.length * ROW}px`;
     this.scroll.scrollTop = 0;
@@ -74,10 +74,12 @@ class Table {
       const direction = mine ? (this.sort.down ? "descending" : "ascending") : "none";
       return h("div", { role: "columnheader", "aria-sort": direction, class: column.numeric ? "frx-number" : "" }, button);
     });
-    fill(this.head, ...cells);
+    refill(this.head, ...cells);
   }
 
   draw() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.scroll;
+    this.el.classList.toggle("frx-more", scrollLeft + clientWidth < scrollWidth - 2);
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - 4);
     const count = Math.ceil((this.scroll.clientHeight || 300) / ROW) + 8;
     const shown = this.rows.slice(first, first + count);

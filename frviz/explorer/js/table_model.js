@@ -6,8 +6,9 @@ const LEARNT = ["learnt", "forgotten", "never learnt"];
 const UNKNOWN = 65535;
 
 /**
- * @typedef {{key: string, title: string, help?: string, width: string, numeric?: boolean, down?: boolean,
- *   text: (i: number) => string, value: (i: number) => number|string, tone?: (i: number) => string}} Column
+ * @typedef {{key: string, title: string, csv?: string, help?: string, width: string, numeric?: boolean,
+ *   down?: boolean, text: (i: number) => string, value: (i: number) => number|string,
+ *   tone?: (i: number) => string}} Column csv: its head in a file, which says whose it is
  * @param {import("./data.js").Data} data
  * @returns {Column[]}
  */
@@ -17,26 +18,29 @@ export function columnsOf(data) {
     key,
     title,
     help,
-    width: "minmax(7em, 1.2fr)",
+    width: "minmax(5em, 1.2fr)",
     text: (i) => classes[codes[i]],
     value: (i) => classes[codes[i]],
   });
+  // As in Python's `selected`, and with the name: a file is read far from the page.
+  const head = (what, s) => `${data.pair ? `${data.sides[s]}_` : ""}${what} (${header.names[s]})`;
   const columns = [
-    { key: "id", title: "clip", width: "minmax(8em, 1.3fr)", text: (i) => data.ids[i], value: (i) => data.ids[i] },
-    named("class", "true class", data.label, "What the clip shows"),
+    { key: "id", title: "clip", width: "minmax(6.5em, 1.3fr)", text: (i) => data.ids[i], value: (i) => data.ids[i] },
+    { ...named("class", "true class", data.label, "What the clip shows"), width: "minmax(5.4em, 1.2fr)" },
   ];
   data.sides.forEach((side, s) => {
     const title = data.pair ? `${side.toUpperCase()} says` : "predicted";
     const predicted = data.predicted[side];
     columns.push({
       ...named(`predicted_${side}`, title, predicted, header.names[s]),
+      csv: head("predicted", s),
       tone: (i) => (predicted[i] === data.label[i] ? "frx-right" : "frx-wrong"),
     });
   });
   columns.push({
     key: "outcome",
     title: "outcome",
-    width: "6.2em",
+    width: "6em",
     down: true,
     text: (i) => data.outcomes[data.outcome[i]],
     value: (i) => INTEREST[data.outcomes[data.outcome[i]]],
@@ -47,21 +51,23 @@ export function columnsOf(data) {
       columns.push({
         key: `p_true_${side}`,
         title: data.pair ? `p true ${side.toUpperCase()}` : "p true",
+        csv: head("p_true", s),
         help: `Probability that ${header.names[s]} gives the true class`,
-        width: "5.2em",
+        width: "5em",
         numeric: true,
         text: (i) => data.pTrue(side, i).toFixed(2),
         value: (i) => arrays[`p_true_${side}`][i],
       });
   });
-  data.sides.forEach((side) => {
+  data.sides.forEach((side, s) => {
     const [status, learnt] = [arrays[`status_${side}`], arrays[`learnt_at_${side}`]];
     if (status)
       columns.push({
         key: `status_${side}`,
         title: data.pair ? `training ${side.toUpperCase()}` : "training",
-        help: "From which epoch on the clip was right, or how it ended",
-        width: "6.5em",
+        csv: head("training", s),
+        help: `From which epoch on ${header.names[s]} was right, or how it ended`,
+        width: "6.2em",
         text: (i) => (learnt[i] !== UNKNOWN ? `epoch ${learnt[i]}` : LEARNT[status[i]] ?? ""),
         value: (i) => (learnt[i] !== UNKNOWN ? learnt[i] : UNKNOWN + status[i]),
       });
@@ -71,13 +77,13 @@ export function columnsOf(data) {
       key: "carried",
       title: "plays",
       help: "Its skeleton is in this file",
-      width: "4em",
+      width: "3.4em",
       down: true,
       text: (i) => (data.carried.has(i) ? "yes" : ""),
       value: (i) => Number(data.carried.has(i)),
     });
   if (arrays.copy?.some(Boolean))
-    columns.push({ key: "copy", title: "copy", help: "Its content is also among the training clips", width: "4em", text: (i) => (arrays.copy[i] ? "yes" : ""), value: (i) => arrays.copy[i] });
+    columns.push({ key: "copy", title: "copy", help: "Its content is also among the training clips", width: "3.4em", text: (i) => (arrays.copy[i] ? "yes" : ""), value: (i) => arrays.copy[i] });
   return columns;
 }
 
@@ -115,7 +121,7 @@ export function toCsv(rows, columns) {
     const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
-  const lines = [columns.map((c) => cell(c.title)).join(",")];
+  const lines = [columns.map((c) => cell(c.csv ?? c.title)).join(",")];
   for (const i of rows) lines.push(columns.map((c) => cell(c.text(i))).join(","));
   return `${lines.join("\r\n")}\r\n`;
 }

@@ -1,6 +1,6 @@
 // Right and wrong of A against right and wrong of B (of one model: right, wrong). A click chooses.
 
-import { fill, h } from "./dom.js";
+import { h, refill } from "./dom.js";
 
 /** @param {import("./state.js").State} state */
 export function transitionView(state) {
@@ -9,7 +9,7 @@ export function transitionView(state) {
   const total = tally(data, null);
   const draw = () => {
     const chosen = state.selection.length ? tally(data, state.selection) : null;
-    fill(el, data.pair ? pairTable(state, total, chosen) : oneTable(state, total, chosen));
+    refill(el, data.pair ? pairTable(state, total, chosen) : oneTable(state, total, chosen));
   };
   state.on("selection", draw);
   draw();

@@ -6,7 +6,7 @@ import { PlayerDeck } from "./deck.js";
 import { fill, h, segmented, theme } from "./dom.js";
 import { warpClips } from "./dtw.js";
 import { historyStrip } from "./history.js";
-import { upperEnd, valueColour } from "./looks.js";
+import { aboveColour, scaleEnds, valueColour } from "./looks.js";
 import { DifferenceStrip } from "./strip.js";
 import { makeTooltip } from "./tooltip.js";
 import { noteOf, titleOf } from "./twin_words.js";
@@ -114,7 +114,8 @@ class TwinView {
     const { skeleton } = data.header;
     const lead = clips[0].clip;
     this.warps = clips.slice(1).map(({ clip }) => warpClips(lead, clip, skeleton));
-    const most = upperEnd(...this.warps.map((warp) => warp.difference));
+    const ends = scaleEnds(...this.warps.map((warp) => warp.difference));
+    const { most } = ends;
     const items = clips.map(({ clip, header: one }, k) => ({
       clip,
       title: titleOf(data, focus, one),
@@ -130,7 +131,7 @@ class TwinView {
     for (const { noteLine } of this.deck.players.slice(1)) noteLine.title = DISTANCES;
     this.strips = this.warps.map((warp, k) => this.#strip(warp, skeleton, data.name(clips[k + 1].header.class), most));
     this.parts.push(this.deck, ...this.strips);
-    if (this.strips.length) this.deck.el.append(this.#under(most));
+    if (this.strips.length) this.deck.el.append(this.#under(ends));
     this.body.append(this.deck.el);
     this.#setAligned(this.aligned);
   }
@@ -144,7 +145,7 @@ class TwinView {
   }
 
   /** Under the chosen clip what the colours say; under each neighbour its strip. */
-  #under(most) {
+  #under({ most, largest }) {
     const time = segmented(
       "Time",
       [
@@ -155,8 +156,10 @@ class TwinView {
       (value) => this.#setAligned(value === "aligned"),
     );
     this.scale = h("i", { class: "frx-scale-colours" });
+    this.above = h("i", { class: "frx-scale-above" });
     this.#paintScale();
-    const legend = h("div", { class: "frx-scale-legend" }, h("span", { text: "0" }), this.scale, h("span", { text: most.toFixed(1) }));
+    const beyond = largest > most ? [this.above, h("span", { text: `above, up to ${largest.toFixed(2)}` })] : [];
+    const legend = h("div", { class: "frx-scale-legend" }, h("span", { text: "0" }), this.scale, h("span", { text: most.toFixed(2) }), ...beyond);
     const says = "Distance of each joint from the chosen clip, in mean bone lengths, after centring, scaling and turning.";
     const key = h("div", { class: "frx-strip-key" }, time, legend, h("p", { class: "frx-note", text: says }));
     return h("div", { class: "frx-strips", "data-players": this.strips.length + 1 }, key, ...this.strips.map((strip) => strip.el));
@@ -166,6 +169,7 @@ class TwinView {
     const { dark } = theme(this.el);
     const stops = Array.from({ length: 9 }, (_, k) => valueColour(k / 8, dark));
     this.scale.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
+    this.above.style.background = aboveColour(dark);
   }
 
   /** One clock for like postures, or every clip as it was recorded. */

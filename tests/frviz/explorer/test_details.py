@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import frviz
+from frcore.data.arrays import from_arrays
 from frcore.data.store import data_root
 from frcore.errors import UserError
 from frcore.predictions import Predictions
+from frcore.skeleton import COCO17
 from frviz.explorer.details import clip_details, near_clips, rival_of
 from frviz.explorer.payload import explorer_payload
 from frviz.explorer.payload_format import decode_clip, unpack
@@ -128,6 +130,14 @@ def test_pixels_are_turned(model, make_store, tmp_path) -> None:
     header, arrays = read(one_model(model, data=store), "p")
     joints = decode_clip(header["clips"][0], arrays["joints_0"])
     np.testing.assert_allclose(joints, store.clip("p") * [1, -1], atol=1e-3)
+
+
+def test_shoulders_of_stored_keypoints_are_joined(model) -> None:
+    clips = [np.ones((4, 17, 2))] * 6
+    split = dict.fromkeys(IDS, "test")
+    store = from_arrays("keypoints", clips, LABELS, IDS, split=split, skeleton="coco17")
+    header, _ = unpack(explorer_payload(one_model(model, data=store)))
+    assert header["skeleton"]["bones"] == [list(pair) for pair in COCO17.lines]
 
 
 def test_the_store_is_found_by_name_and_fingerprint(stored, make_store) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import frviz
 from frcore.data.store import data_root
 from frcore.errors import UserError
 from frcore.predictions import Predictions
+from frviz.cli import app
 from frviz.explorer.export import STATIC, _mistakes_first, carried_details
 from frviz.explorer.payload_format import unpack
 from frviz.explorer.subject import Subject
@@ -186,6 +188,9 @@ def test_a_page_that_cannot_be_written_is_said(make, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write"):
         frviz.explore(make([0], [0])).to_html(tmp_path / "file" / "x.html")
+    for folder in ("", "/", tmp_path):
+        with pytest.raises(UserError, match="Cannot write .*: Is a directory"):
+            frviz.explore(make([0], [0])).to_html(folder)
 
 
 def test_a_report_holds_the_explorer(stored_pair, tmp_path, monkeypatch) -> None:
@@ -200,25 +205,84 @@ def test_a_report_holds_the_explorer(stored_pair, tmp_path, monkeypatch) -> None
     assert header["clip_count"] == 24
 
 
+def run(*arguments: object):
+    """`frviz explore ...`; no map, which takes time, unless one is asked for."""
+    return CliRunner().invoke(app, ["explore", "--method", "none", *map(str, arguments)])
+
+
 def test_the_command_writes_a_page(stored_pair, tmp_path) -> None:
-    from typer.testing import CliRunner
-
-    from frviz.cli import app
-
     a, b = (x.save(tmp_path / f"{n}.npz") for n, x in zip("ab", stored_pair, strict=True))
-
-    def run(*arguments: object):
-        return CliRunner().invoke(app, ["explore", *map(str, arguments)])
-
     out = tmp_path / "new" / "x.html"
     done = run(a, b, "--out", out, "--names", "plain", "FR", "--clips", 7, "--method", "pca")
     assert done.exit_code == 0, done.output
     assert f"Explorer: {out}" in done.stdout and "Explorer('plain' (A)" in done.stdout
     assert opened(out).payload[0]["clip_count"] == 7
-    done = run(a, "--out", out, "--method", "none")
+    assert opened(out).payload[0]["maps"][0]["key"] == "backbone/pca"
+    done = run(a, "--out", out, "--name", "FR Head")
     assert done.exit_code == 0, done.output
-    assert opened(out).payload[0]["maps"] == []
-    assert run(a, "--out", out, "--method", "none", "--clips", -1).stderr.startswith("Error: clips")
+    header, _ = opened(out).payload
+    assert (header["maps"], header["names"]) == ([], ["FR Head"])
+    assert run(a, "--out", out, "--clips", -1).stderr.startswith("Error: clips")
+
+
+def test_the_command_finds_clips_where_it_is_told(pair, make_store, tmp_path) -> None:
+    a, out = pair[0].save(tmp_path / "a.npz"), tmp_path / "x.html"
+    make_store(data_root() / "tiny", pair[0].sample_ids, pair[0].labels)
+    elsewhere = make_store(tmp_path / "elsewhere", pair[0].sample_ids, pair[0].labels)
+    other = make_store(tmp_path / "other", ["foreign"], [0])
+    run(a, "--out", out)
+    assert opened(out).payload[0]["clip_count"] == 0
+    for data in ("tiny", elsewhere.path):
+        done = run(a, "--out", out, "--data", data, "--clips", 3)
+        assert done.exit_code == 0, done.output
+        assert opened(out).payload[0]["clip_count"] == 3
+    assert "holds none of the clips, such as 's00000'" in run(a, "--data", other.path).stderr
+    assert "Did you mean 'tiny'" in run(a, "--data", "tinyy").stderr
+
+
+def test_the_command_takes_seeds_and_a_reference(scored, pair, tmp_path) -> None:
+    a, b = (x.save(tmp_path / f"{n}.npz") for n, x in zip("ab", pair, strict=True))
+    labels = pair[0].labels
+    judge = scored(labels, np.where(labels == 0, 3, labels)).save(tmp_path / "judge.npz")
+    out = tmp_path / "x.html"
+    done = run(a, b, "--a", b, "--b", a, "--out", out)
+    assert done.exit_code == 0, done.output
+    header, _ = opened(out).payload
+    assert header["title"].endswith(", the first run of each")
+    assert "B (2 runs) against A (2 runs)" in header["verdict"]
+    for models in ((a,), (a, b)):
+        done = run(*models, "--reference", judge, "--out", out)
+        assert done.exit_code == 0, done.output
+        header, _ = opened(out).payload
+        assert "the reference" in header["groups_note"]
+        members = {group["anchor"]: group["members"] for group in header["groups"]}
+        assert members[0][:2] == [0, 3]  # A takes class 0 for class 1, the reference for class 3
+
+
+def test_the_command_takes_arrays_of_a_score_file(tmp_path) -> None:
+    ids, labels, out = np.array(["p", "q", "r", "s"]), np.array([0, 1, 2, 0]), tmp_path / "x.html"
+    good = np.eye(3)[labels]
+    file = tmp_path / "scores.npz"
+    np.savez(file, sample_ids=ids, labels=labels, good=good, bad=np.roll(good, 1, axis=1))
+    for words, right in (
+        ((file, "--score", "good"), [1.0]),
+        ((file, file, "--scores", "bad", "good"), [0.0, 1.0]),
+    ):
+        done = run(*words, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert opened(out).payload[0]["accuracy"] == right
+
+
+def test_options_of_one_model_and_of_two_are_told_apart(pair, tmp_path) -> None:
+    a, b = (x.save(tmp_path / f"{n}.npz") for n, x in zip("ab", pair, strict=True))
+    for words, said in (
+        ((a, "--names", "x", "y"), "--name is for one model, --names A B for two; here is one."),
+        ((a, b, "--name", "x"), "--name is for one model, --names A B for two; here are two."),
+        ((a, "--scores", "x", "y"), "--score is for one model, --scores A B for two; here is one."),
+        ((a, "--b", b), "--a and --b add seeds to two models: frviz explore A B --a A1 --b B1."),
+    ):
+        done = run(*words)
+        assert (done.exit_code, done.stderr) == (2, f"Error: {said}\n")
 
 
 def large(n: int, k: int, width: int) -> tuple[Predictions, Predictions]:

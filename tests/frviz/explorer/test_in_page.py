@@ -1,6 +1,7 @@
 """The exported page in a real browser: every view answers, nothing is fetched, names stay text."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_every_view_answers_and_nothing_is_fetched(
     row.click()
     page.locator(".frx-panel-maps select").nth(1).select_option("class")
     keys = page.locator("button.frx-key")
-    assert keys.all_text_contents() == list(group)
+    assert keys.all_text_contents() == [*group, "other classes"]
     keys.nth(1).click()
     assert trait(page, "anchor") == group[1]
     page.keyboard.press("Escape")
@@ -125,6 +126,61 @@ def test_every_view_answers_and_nothing_is_fetched(
     assert {row["clip"] for row in rows} == set(chosen(page))
     assert {row["outcome"] for row in rows} == {"fixed"}
     assert seen == {"requests": [path.as_uri(), "blob:"], "console": [], "dialogs": []}
+
+
+def test_the_legend_chooses_many_clips_by_keyboard(page: Page, seen, exported) -> None:
+    path, a, b = exported
+    opened(page, path)
+    ids = np.array(a.sample_ids)
+    fixed, broken = set(ids[~a.correct & b.correct]), set(ids[a.correct & ~b.correct])
+    assert fixed and broken
+    page.get_by_role("button", name="fixed", exact=True).focus()
+    page.keyboard.press("Enter")
+    assert set(chosen(page)) == fixed
+    page.keyboard.press("Tab")  # the legend is drawn anew, and keeps the focus
+    page.keyboard.press("Shift+Enter")
+    assert set(chosen(page)) == fixed | broken
+    page.keyboard.press("Enter")
+    assert set(chosen(page)) == broken
+    assert seen["console"] == []
+
+
+def matrix_picture(page: Page) -> str:
+    page.wait_for_timeout(100)  # it is drawn with the next frame of the screen
+    return page.evaluate("document.querySelector('.frx-matrix canvas').toDataURL()")
+
+
+def test_a_cell_of_b_minus_a_is_named_and_outlined(page: Page, seen, exported) -> None:
+    path, a, b = exported
+    opened(page, path)
+    page.locator(".frx-segment[data-value=diff]").click()
+    plain = matrix_picture(page)
+    page.locator(".frx-matrix canvas").focus()
+    page.keyboard.press("ArrowDown")  # the first cell of the diagonal
+    for _ in a.class_names:  # until a class of which the models differ
+        page.keyboard.press("Enter")
+        if chosen(page):
+            break
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+    chips = page.locator(".frx-chip")
+    name, count = re.match(
+        r"B \u2212 A: (.+) right, (\d+) clips? differs?", chips.first.text_content()
+    ).groups()
+    number = a.class_names.index(name)
+    differ = (a.labels == number) & (a.correct != b.correct)
+    assert chosen(page) == [i for i, hit in zip(a.sample_ids, differ, strict=True) if hit]
+    assert int(count) == differ.sum()
+    assert trait(page, "cell") == []  # a cell is one model's
+
+    leave = chips.first.get_by_role("button")
+    leave.focus()  # the keyboard's own mark leaves the matrix, the chosen cell's outline does not
+    assert matrix_picture(page) != plain
+    leave.click()
+    assert chosen(page) == []
+    assert chips.count() == 0
+    assert matrix_picture(page) == plain
+    assert seen["console"] == []
 
 
 def test_a_clip_plays_and_its_neighbours_beside_it(page: Page, seen, exported) -> None:

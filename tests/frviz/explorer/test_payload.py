@@ -117,6 +117,25 @@ def test_classes_are_ordered_by_the_confusions_of_both(make) -> None:
     assert [cluster[k] for k in order] == sorted(cluster)
 
 
+def test_clusters_of_many_classes_are_few_enough_to_read(make) -> None:
+    clips, k = 300, 40
+    labels = np.repeat(np.arange(k), clips)
+    predicted = labels.copy()
+    for cls in range(k):  # 3 % of either class of a pair are taken for the other
+        predicted[cls * clips : cls * clips + 9] = cls ^ 1
+    header, _ = read(of_pair(make(labels, predicted, k), make(labels, predicted, k)))
+    assert header["cluster_share"] == 0.02  # none take 5 %: that would leave 40 rows of 40
+    assert [header["cluster"][cls] for cls in header["order"]] == np.repeat(range(20), 2).tolist()
+    assert len({(header["cluster"][cls], header["cluster"][cls ^ 1]) for cls in range(k)}) == 20
+
+    few = slice(0, 10 * clips)  # ten classes are read as they are
+    header, _ = read(
+        of_pair(make(labels[few], predicted[few], 10), make(labels[few], predicted[few], 10))
+    )
+    assert header["cluster_share"] == 0.05
+    assert len(set(header["cluster"])) == 10
+
+
 def test_hard_predictions_and_published_scores_say_what_they_lack(make, scored) -> None:
     hard = make([0, 1, 1], [0, 1, 0])
     header, arrays = read(one_model(hard))
@@ -237,8 +256,10 @@ def test_the_first_map(pair, scored) -> None:
     assert table.attrs["method"] == "pca"
     only_head = one_model(scored([0, 1] * 6, [0, 1] * 6, spaces=("fin.spatial",)))
     assert first_maps(only_head, method="pca")[0].attrs["space"] == "fin.spatial"
-    with pytest.raises(UserError, match="Did you mean 'tsne'"):
+    with pytest.raises(UserError, match="Did you mean 'tsne'.*Available: auto, .*pca, none"):
         first_maps(subject, method="tsna")
+    with pytest.raises(UserError, match="Unknown method 'None'. Did you mean 'none'"):
+        first_maps(subject, method=None)
     with pytest.raises(UserError, match="Unknown space 'backbon'.*Did you mean 'backbone'"):
         first_maps(subject, method="pca", space="backbon")
 
@@ -252,8 +273,9 @@ def test_maps_made_before_are_checked(pair) -> None:
                   frviz.embed_pair(a, b, method="pca", classes=["read"])):  # fmt: skip
         with pytest.raises(UserError, match="other models or not all of their clips"):
             check_maps(of_pair(a, b), wrong)
-    with pytest.raises(UserError, match="expected what frviz.embed made"):
-        check_maps(one_model(a), pd.DataFrame({"x": [1.0]}))
+    for wrong in (pd.DataFrame({"x": [1.0]}), "tsne", 3):
+        with pytest.raises(UserError, match="expected what frviz.embed made"):
+            check_maps(one_model(a), wrong)
 
 
 def test_a_page_carries_the_maps_it_is_given_and_offers_no_other(pair) -> None:

@@ -42,11 +42,38 @@ def test_several_clips_have_titles_and_lengths_of_their_own() -> None:
     assert repr(player) == "Player(2 clips of 12, 5 frames, ntu25)"
 
 
+def test_the_page_draws_lines_across_a_body_without_a_trunk() -> None:
+    header, _ = unpack(play(RNG.normal(size=(4, 17, 2)), skeleton=COCO17).payload)
+    assert header["skeleton"]["bones"][-2:] == [[5, 6], [11, 12]]
+    assert header["skeleton"]["bones"][:-2] == COCO17.to_dict()["bones"]
+
+
 def test_pixels_are_turned_upright() -> None:
     flat = RNG.normal(size=(4, 17, 2))
     header, arrays = unpack(play(flat, skeleton=COCO17, y_down=True).payload)
     found = decode_clip(header["clips"][0], arrays["joints_0"])
     np.testing.assert_allclose(found[:, 0], flat * (1, -1), atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_clips_in_which_nobody_is_are_named(value: float, caplog) -> None:
+    empty = np.full_like(CLIP, value)
+    with pytest.raises(UserError, match="Nobody is in clip 1: all coordinates are 0, NaN or inf"):
+        play(empty, skeleton="ntu25")
+    with pytest.raises(UserError, match=r"Nobody is in clip 1 \('x\?'\), clip 2 \('y'\): all"):
+        play([empty, empty], skeleton="ntu25", titles=["x\n", "y"])
+    assert caplog.text == ""
+    player = play([CLIP, empty], skeleton="ntu25", titles=["full", "empty"])
+    (record,) = caplog.records  # beside others it is no mistake
+    assert record.message.startswith("Nobody is in clip 2 ('empty'): ")
+    assert repr(player) == "Player(2 clips of 12, 12 frames, ntu25)"
+
+
+def test_one_known_coordinate_is_somebody(caplog) -> None:
+    clip = np.full_like(CLIP, np.nan)
+    clip[3, 4] = 1
+    play(clip, skeleton="ntu25")
+    assert caplog.text == ""
 
 
 def test_a_stored_clip_plays() -> None:
@@ -62,6 +89,7 @@ def test_a_stored_clip_plays() -> None:
     [
         (CLIP, {}, "needs a skeleton"),
         (CLIP, {"skeleton": "ntu52"}, "Did you mean 'ntu25'"),
+        (CLIP, {"skeleton": [25]}, "Unknown skeleton"),
         (CLIP, {"skeleton": "ucla20"}, r"shape \(12, 25, 3\); expected \(T, 20, C\)"),
         (CLIP[0], {"skeleton": "ntu25"}, "A clip has shape"),
         ([], {"skeleton": "ntu25"}, "no clip"),
@@ -126,7 +154,13 @@ def test_it_waits_for_who_asked_for_less_motion(page: "Page", tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("clips", "words"),
-    [("a01_p19_r01", "is an array, not str"), ([], "no clip"), (["x"], "is an array, not str")],
+    [
+        ("a01_p19_r01", "is an array, not str"),
+        ([], "no clip"),
+        (["x"], "is an array, not str"),
+        (None, "is an array, not NoneType"),
+        ([CLIP, None], "is an array, not NoneType"),
+    ],
 )
 def test_what_is_no_clip_is_said(clips, words: str) -> None:
     with pytest.raises(UserError, match=words):

@@ -69,6 +69,15 @@ def test_a_cell_chooses_its_clips_of_a_side(explorer, pair) -> None:
     assert explorer.cell == ["type", "read"]
 
 
+def test_none_is_no_choice(explorer) -> None:
+    explorer.cell = ["read", "write"]
+    explorer.cell = None
+    assert (explorer.cell, explorer.selection) == ([], [])
+    explorer.anchor = "read"
+    explorer.anchor = None
+    assert (explorer.anchor, explorer.selection) == ("", [])
+
+
 def test_without_a_cell_the_anchor_counts_again(explorer) -> None:
     explorer.anchor = "read"
     group = explorer.selection
@@ -222,6 +231,13 @@ def test_names_and_sources_that_do_not_fit_are_said(pair) -> None:
         frviz.explore(*pair, names="ab c")
     with pytest.raises(UserError, match="Lists of runs"):
         frviz.explore(list(pair))
+    with pytest.raises(UserError, match="reference: one run judges one model"):
+        frviz.explore(pair[0], reference=list(pair))
+    for x in (pair, pair[:1]):
+        for seed in (-1, 0.5, "0", 2**31):
+            with pytest.raises(UserError, match="seed: expected a whole number from 0 to 21474836"):
+                frviz.explore(*x, method="none", seed=seed)
+    assert frviz.explore(pair[0], names=3, method="none")._subject.names == ("3",)
 
 
 def test_hard_predictions_of_many_classes_are_enough(make) -> None:

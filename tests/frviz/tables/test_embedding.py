@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import frviz
@@ -212,6 +213,18 @@ def test_quality_of_a_random_map_is_poor(model) -> None:
     assert random["knn_map"] < 0.5
     assert random["silhouette_map"] < 0.1 < good["silhouette_map"]
     assert good["knn_space"] == random["knn_space"]
+
+
+def test_a_seed_is_a_whole_number(model) -> None:
+    x = model()
+    for seed in (-1, 0.5, None):
+        with pytest.raises(UserError, match="seed: expected a whole number"):
+            frviz.embed(x, method="pca", seed=seed)
+        with pytest.raises(UserError, match="seed: expected a whole number"):
+            frviz.embed_pair(x, x, method="pca", seed=seed)
+    pd.testing.assert_frame_equal(
+        frviz.embed(x, method="pca", seed=np.int64(3)), frviz.embed(x, method="pca", seed=3)
+    )
 
 
 def test_the_map_of_another_model_is_refused(model) -> None:

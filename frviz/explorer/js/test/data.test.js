@@ -58,3 +58,10 @@ test("one model has two outcomes", () => {
     "right", "wrong", "wrong", "right", "wrong", "right", "right", "wrong",
   ]);
 });
+
+test("several classes are called after the one that is confused most with the others", () => {
+  const data = smallData();
+  assert.equal(data.clusterName([2, 0, 1]), "read + 2"); // read: 7 clips of A and B; write: 4; wave: 3
+  assert.equal(data.clusterName([0, 2]), "write + 1"); // never confused: the first one
+  assert.equal(data.clusterName([2]), "wave");
+});

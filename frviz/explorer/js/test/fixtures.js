@@ -14,6 +14,7 @@ export function smallData(changes = {}, more = {}) {
     ids: label.map((_, i) => `clip${i}`),
     order: [2, 0, 1],
     cluster: [1, 1, 0],
+    cluster_share: 0.05,
     groups: [
       { anchor: 0, members: [0, 1], clips: 6, a: 0.5, b: 4 / 6, difference: 1 / 6, low: -0.1, high: 0.4, p_holm: 0.5 },
       { anchor: 1, members: [1, 0], clips: 6, a: 0.5, b: 4 / 6, difference: 1 / 6, low: -0.1, high: 0.4, p_holm: 0.5 },

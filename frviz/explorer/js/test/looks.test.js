@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { headOf, jointColours, mix, partsOf, trailJoints, upperEnd, valueColour } from "../looks.js";
+import { aboveColour, headOf, jointColours, mix, partsOf, scaleEnds, stepOf, trailJoints, valueColour, valueScale } from "../looks.js";
 
 const BODY = {
   joints: ["hip", "head", "left hand", "right hand", "left foot", "tail"],
@@ -47,7 +47,17 @@ test("the scale moves away from the page, its lightness in one direction", () =>
 });
 
 test("the scale's upper end ignores the largest two of a hundred", () => {
-  assert.equal(upperEnd(Array.from({ length: 101 }, (_, k) => k)), 98);
-  assert.equal(upperEnd([NaN]), 1);
-  assert.equal(upperEnd([0, 0]), 1);
+  assert.deepEqual(scaleEnds(Array.from({ length: 101 }, (_, k) => k)), { most: 98, largest: 100 });
+  assert.deepEqual(scaleEnds([NaN]), { most: 1, largest: 1 });
+  assert.deepEqual(scaleEnds([0, 0]), { most: 1, largest: 1 });
+});
+
+test("what lies above the scale has a colour that is not of the scale", () => {
+  for (const dark of [false, true]) {
+    const scale = valueScale(dark);
+    assert.equal(scale[stepOf(0, 2)], valueColour(0, dark));
+    assert.equal(scale[stepOf(2, 2)], valueColour(1, dark));
+    assert.equal(scale[stepOf(2.001, 2)], aboveColour(dark));
+    assert.equal(scale.filter((colour) => colour === aboveColour(dark)).length, 1);
+  }
 });

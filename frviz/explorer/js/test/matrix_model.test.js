@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellWords, fitted, matrixCells, matrixLines, mcnemarP, shorten, shortP } from "../matrix_model.js";
+import { areaWords, cellWords, fitted, matrixCells, matrixLines, shorten, shortP, spanOf } from "../matrix_model.js";
 import { smallData } from "./fixtures.js";
 
 test("all classes stand in the order of their clusters", () => {
@@ -46,6 +46,7 @@ test("names are shortened at their end, p values as people write them", () => {
   assert.equal(fitted("drink water", 110, widthOf), "drink water");
   assert.equal(fitted("drink water", 109, widthOf), "drink wat\u2026");
   assert.equal(fitted("drink water", 0, widthOf), "d\u2026");
+  assert.equal(fitted("drink water + 3", 110, widthOf, " + 3"), "drink\u2026 + 3"); // how many is kept
   assert.equal(shortP(0.0312), "0.031");
   assert.equal(shortP(0.00004), "4e-5");
   assert.equal(shortP(NaN), "unknown");
@@ -61,11 +62,22 @@ test("what B changed is tested in every cell, of single classes and of several",
   assert.equal(clusters[2], 1); // clip 5 alone goes to wave, by B
 });
 
-test("the exact McNemar test, by hand", () => {
-  assert.equal(mcnemarP(0, 0), 1);
-  assert.ok(Math.abs(mcnemarP(0, 5) - 2 / 32) < 1e-12);
-  assert.ok(Math.abs(mcnemarP(1, 5) - (2 * (1 + 6)) / 64) < 1e-12);
-  assert.ok(Math.abs(mcnemarP(8, 1) - mcnemarP(1, 8)) < 1e-15);
-  assert.ok(mcnemarP(748, 892) > 3e-4 && mcnemarP(748, 892) < 5e-4); // scipy: 0.00041
-  assert.equal(mcnemarP(4000, 4000), 1);
+test("what is chosen is named: a cell, a change, several classes", () => {
+  const data = smallData();
+  const [wave, writes] = matrixLines(data, "clusters", -1).rows;
+  const write = { classes: [0], name: "write" };
+  assert.equal(areaWords(data, { row: write, column: wave, side: "diff" }, 7), "B \u2212 A: write \u2192 wave, 7 clips differ");
+  assert.equal(areaWords(data, { row: write, column: write, side: "diff" }, 1), "B \u2212 A: write right, 1 clip differs");
+  assert.equal(areaWords(data, { row: writes, column: wave, side: "b" }, 2), "write + 1 \u2192 wave (FR Head)");
+  assert.equal(areaWords(smallData({ names: ["plain"] }), { row: write, column: wave, side: "a" }, 2), "write \u2192 wave");
+});
+
+test("classes are outlined where they stand side by side, and nowhere else", () => {
+  const data = smallData();
+  const { rows } = matrixLines(data, "all", -1); // wave, write, read
+  assert.deepEqual(spanOf(rows, [0]), [1, 1]);
+  assert.deepEqual(spanOf(rows, [0, 1]), [1, 2]);
+  assert.equal(spanOf(rows, [2, 1]), null); // write stands between them
+  assert.deepEqual(spanOf(matrixLines(data, "clusters", -1).rows, [1]), [1, 1]); // the cluster it is in
+  assert.equal(spanOf(matrixLines(data, "group", 2).rows, [0]), null); // not of the group
 });

@@ -90,3 +90,30 @@ test("a state that is gone has said all and hears nothing", () => {
   model.set("selection", ["clip4"]);
   assert.deepEqual([...state.selection], [1]);
 });
+
+test("a change is chosen like a cell: the page knows of which, the host hears of its clips", async () => {
+  const { model, state } = made({ cell: ["write", "read"], selection: ["clip1", "clip2"] });
+  const heard = [];
+  state.on("cell", () => heard.push("cell"));
+  const area = { row: { classes: [0], name: "write" }, column: { classes: [1], name: "read" }, side: "diff" };
+  state.setArea(area, [1]);
+  assert.equal(state.area, area);
+  assert.equal(state.cell, null);
+  assert.deepEqual(heard, ["cell"]);
+  await said();
+  assert.deepEqual(model.traits, { selection: ["clip1"], anchor: "", cell: [], side: "a" });
+  model.set("selection", ["clip1"]); // the same clips: it is still that cell
+  assert.equal(state.area, area);
+  model.set("selection", ["clip2"]);
+  assert.equal(state.area, null);
+});
+
+test("whatever is chosen next leaves the area", () => {
+  const { state } = made();
+  const area = { row: { classes: [0], name: "write" }, column: { classes: [1], name: "read" }, side: "diff" };
+  for (const next of [() => state.setSelection([1]), () => state.setAnchor(-1), () => state.setCell(0, 1, "b"), () => state.clear()]) {
+    state.setArea(area, [1]);
+    next();
+    assert.equal(state.area, null);
+  }
+});

@@ -36,3 +36,15 @@ test("CSV quotes what needs it and starts no formula", () => {
   const columns = [{ title: "clip", text: (i) => ["a,b", 'say "hi"', "=1+1", "-2.5", "@x"][i] }];
   assert.equal(toCsv([0, 1, 2, 3, 4], columns), "clip\r\n\"a,b\"\r\n\"say \"\"hi\"\"\"\r\n'=1+1\r\n-2.5\r\n'@x\r\n");
 });
+
+test("a file says whose a column is, each head once; a model's name starts no formula", () => {
+  const more = { p_true_b: new Uint16Array(8), status_a: new Uint8Array(8), learnt_at_a: new Uint16Array(8), status_b: new Uint8Array(8), learnt_at_b: new Uint16Array(8) };
+  const headOf = (names) => toCsv([], columnsOf(smallData({ names }, more))).trim();
+  assert.equal(
+    headOf(["plain", "FR Head"]),
+    "clip,true class,a_predicted (plain),b_predicted (FR Head),outcome,a_p_true (plain),b_p_true (FR Head),a_training (plain),b_training (FR Head)",
+  );
+  assert.equal(new Set(headOf(["same", "same"]).split(",")).size, 9);
+  assert.equal(headOf(["=1+1"]), "clip,true class,predicted (=1+1),outcome,p_true (=1+1),training (=1+1)");
+  assert.match(headOf(["joint, bone", 'say "hi"']), /,"a_predicted \(joint, bone\)","b_predicted \(say ""hi""\)",/);
+});
