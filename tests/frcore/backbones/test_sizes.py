@@ -4,6 +4,8 @@ import re
 from collections import Counter
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from frcore.backbones import create_backbone
 from frcore.fr_head import FRHead
@@ -86,3 +88,30 @@ def test_taps_are_those_of_the_paper(name):
     taps = [(s.name, s.channels, s.frames) for s in (stages[i - 1] for i in (1, 5, 8, 10))]
     assert taps == [("low", 64, 64), ("mid", 128, 32), ("high", 256, 16), ("fin", 256, 16)]
     assert len(stages) == 10
+
+
+MULTIPLY_ADDS = [  # 10^9 a clip; of the published models
+    ("stgcn", NTU, 2.527),
+    ("stgcn", UCLA, 0.812),
+    ("stgcn_2018", NTU, 3.65),
+    ("aagcn", NTU, 4.143),
+    ("aagcn", UCLA, 1.335),
+    ("ctrgcn", NTU, 1.939),
+    ("ctrgcn", UCLA, 0.618),
+    ("tcagcn", NTU, 2.610),
+    ("tcagcn", UCLA, 0.844),
+    ("hdgcn", NTU, 1.822),
+    ("hdgcn", UCLA, 0.580),
+]
+
+
+@pytest.mark.parametrize(("name", "layout", "published"), MULTIPLY_ADDS)
+def test_a_clip_costs_what_is_published_or_less(name, layout, published):
+    """Less where products are merged; the original and the attentive ones have none to merge."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        backbone = create_backbone(name, **layout).eval().to("meta")
+        joints, frames = backbone.skeleton.num_joints, backbone.num_frames
+        backbone(torch.empty(1, 3, frames, joints, backbone.num_persons))
+    measured = counter.get_total_flops() / 2e9
+    least = 0.8 if name in ("ctrgcn", "tcagcn", "hdgcn") else 0.99
+    assert least * published < measured < 1.01 * published
