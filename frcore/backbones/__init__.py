@@ -4,6 +4,8 @@ from frcore.backbones import (  # noqa: F401  (each registers itself)
     aagcn,
     ctrgcn,
     hdgcn,
+    msg3d,
+    shiftgcn,
     stgcn,
     stgcn_2018,
     tcagcn,

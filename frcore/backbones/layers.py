@@ -92,42 +92,52 @@ class TemporalConv(nn.Sequential):
 
 
 class MultiScaleTCN(nn.Module):
-    """Four temporal branches, a quarter of the width each: two dilated convolutions, pool, skip.
+    """Temporal branches of equal width: dilated convolutions, a pool and a skip.
 
-    CTR-GCN's temporal unit (Chen et al., ICCV 2021). The entry convolutions of the first three
-    branches read the same input, and all closing batch norms work channel by channel: each group is
-    stored and run as one.
+    CTR-GCN's temporal unit (Chen et al., ICCV 2021) has two dilations, MS-G3D's four. The entry
+    convolutions of all branches but the skip read the same input, and all closing batch norms work
+    channel by channel: each group is stored and run as one.
     """
 
-    def __init__(self, channels: int, stride: int = 1, kernel: int = 5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        stride: int = 1,
+        kernel: int = 5,
+        *,
+        in_channels: int | None = None,
+        dilations: tuple[int, ...] = (1, 2),
+    ) -> None:
         super().__init__()
-        quarter = channels // 4
-        self.entry = PointwiseConv(channels, 3 * quarter)
-        self.entry_norm = nn.BatchNorm2d(3 * quarter)
+        in_channels = in_channels or channels
+        branch = channels // (len(dilations) + 2)
+        self.entry = PointwiseConv(in_channels, (len(dilations) + 1) * branch)
+        self.entry_norm = nn.BatchNorm2d((len(dilations) + 1) * branch)
         self.dilated = nn.ModuleList(
             nn.Conv2d(
-                quarter,
-                quarter,
+                branch,
+                branch,
                 (1, kernel),
                 stride=(1, stride),
                 padding=(0, dilation * (kernel - 1) // 2),
                 dilation=(1, dilation),
             )
-            for dilation in (1, 2)
+            for dilation in dilations
         )
-        self.skip = PointwiseConv(channels, quarter, stride)
+        self.skip = PointwiseConv(in_channels, branch, stride)
         self.norm = nn.BatchNorm2d(channels)
         self.stride = stride
         for conv in (self.entry, self.skip):
-            kaiming_conv_(conv, fan_out=quarter)
+            kaiming_conv_(conv, fan_out=branch)
         for conv in self.dilated:
             kaiming_conv_(conv)
         for norm in (self.entry_norm, self.norm):
             nn.init.normal_(norm.weight, 1.0, 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second, pooled = F.relu(self.entry_norm(self.entry(x)), inplace=True).chunk(3, dim=1)
-        branches = [conv(part) for conv, part in zip(self.dilated, (first, second), strict=True)]
+        entered = F.relu(self.entry_norm(self.entry(x)), inplace=True)
+        *parts, pooled = entered.chunk(len(self.dilated) + 1, dim=1)
+        branches = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
         if pooled.device.type == "cpu":  # its pooling is four times as fast on interleaved channels
             pooled = pooled.contiguous(memory_format=torch.channels_last)
         branches.append(F.max_pool2d(pooled, (1, 3), stride=(1, self.stride), padding=(0, 1)))
