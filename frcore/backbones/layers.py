@@ -97,11 +97,19 @@ class MultiScaleTCN(nn.Module):
     CTR-GCN's temporal unit (Chen et al., ICCV 2021). The entry convolutions of the first three
     branches read the same input, and all closing batch norms work channel by channel: each group is
     stored and run as one.
+
+    Args:
+        channels: in and out, a multiple of 4.
+        stride: along time.
+        kernel: frames of the dilated convolutions.
+        relu: a ReLU after the branches.
     """
 
-    def __init__(self, channels: int, stride: int = 1, kernel: int = 5) -> None:
+    def __init__(
+        self, channels: int, stride: int = 1, kernel: int = 5, *, relu: bool = False
+    ) -> None:
         super().__init__()
-        quarter = channels // 4
+        quarter, self.relu = channels // 4, relu
         self.entry = PointwiseConv(channels, 3 * quarter)
         self.entry_norm = nn.BatchNorm2d(3 * quarter)
         self.dilated = nn.ModuleList(
@@ -132,4 +140,5 @@ class MultiScaleTCN(nn.Module):
             pooled = pooled.contiguous(memory_format=torch.channels_last)
         branches.append(F.max_pool2d(pooled, (1, 3), stride=(1, self.stride), padding=(0, 1)))
         branches.append(self.skip(x))
-        return self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
+        x = self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
+        return F.relu(x, inplace=True) if self.relu else x
