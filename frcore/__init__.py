@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore.config import RunConfig, load_recipe
     from frcore.data.benchmarks import ensemble_weights
     from frcore.errors import UserError
+    from frcore.importing import import_weights
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
+    from frcore.published import from_published
     from frcore.recipe_files import list_recipes
     from frcore.recognizer import Recognizer
     from frcore.run import Run
@@ -35,6 +37,8 @@ _HOME = {  # public name -> the module that defines it
     "fit": "frcore.train",
     "predict": "frcore.inference",
     "load_recognizer": "frcore.inference",
+    "from_published": "frcore.published",
+    "import_weights": "frcore.importing",
     "Recognizer": "frcore.recognizer",
     "create_backbone": "frcore.backbones",
     "list_backbones": "frcore.backbones",
@@ -58,6 +62,8 @@ __all__ = [
     "fit",
     "predict",
     "load_recognizer",
+    "from_published",
+    "import_weights",
     "Recognizer",
     "create_backbone",
     "list_backbones",

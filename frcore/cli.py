@@ -260,6 +260,39 @@ def _accuracy(predictions: "Predictions") -> str:
     return "\n".join([*lines, unseen + note])
 
 
+@app.command("import-weights", cls=Train)
+def import_published(
+    weights: Annotated[Path, typer.Argument(help="A .pt, .pth or .safetensors of others.")],
+    backbone: Annotated[str, typer.Option(help="stgcn, aagcn, ctrgcn, tcagcn or hdgcn")],
+    benchmark: Annotated[str, typer.Option(help="What it was trained on; its store is needed.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write: FILE.safetensors.")],
+    stream: Annotated[str | None, typer.Option(help="joint, bone, joint_motion, ...")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the benchmark's first.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Whose preprocessing; default the benchmark's.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: data.transform.frames=64"),
+    ] = None,
+) -> None:
+    """Turn published weights into a checkpoint for predict and frviz."""
+    given = {"data.stream": stream, "data.protocol": protocol}
+    overrides = {key: value for key, value in given.items() if value is not None}
+
+    from frcore.importing import import_weights
+
+    made = import_weights(
+        weights,
+        out,
+        backbone=backbone,
+        benchmark=benchmark,
+        recipe=recipe,
+        changes={**_parse(changes or []), **overrides},
+    )
+    typer.echo(f"{made}\nNext: frcore predict {out}")
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the two runs live.")] = Path("runs/demo"),

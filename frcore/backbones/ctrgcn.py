@@ -81,13 +81,21 @@ class RefinedGraphConv(RefinedTopology):
 
 
 class CTRGCN(TenBlocks):
-    """Ten blocks of refined graph convolution and multi-scale temporal convolution."""
+    """Ten blocks of refined graph convolution and multi-scale temporal convolution.
 
-    def __init__(self, skeleton: Skeleton, **sizes: int) -> None:
+    Args:
+        skeleton: its graph is where the learnt ones start.
+        temporal_relu: a ReLU after the four temporal branches, before the residual, as pyskl's
+            CTR-GCN has it and the published one has not.
+        **sizes: as `TenBlocks`.
+    """
+
+    def __init__(self, skeleton: Skeleton, *, temporal_relu: bool = False, **sizes: int) -> None:
         adjacency = skeleton_graph(skeleton)
 
         def units(i: int, o: int, stride: int, _: bool) -> tuple[nn.Module, nn.Module]:
-            return GraphUnit(RefinedGraphConv(i, o, adjacency), i, o), MultiScaleTCN(o, stride)
+            graph = GraphUnit(RefinedGraphConv(i, o, adjacency), i, o)
+            return graph, MultiScaleTCN(o, stride, relu=temporal_relu)
 
         super().__init__(skeleton, units, **sizes)
 

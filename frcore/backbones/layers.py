@@ -97,6 +97,14 @@ class MultiScaleTCN(nn.Module):
     CTR-GCN's temporal unit (Chen et al., ICCV 2021) has two dilations, MS-G3D's four. The entry
     convolutions of all branches but the skip read the same input, and all closing batch norms work
     channel by channel: each group is stored and run as one.
+
+    Args:
+        channels: out, a multiple of the number of branches.
+        stride: along time.
+        kernel: frames of the dilated convolutions.
+        in_channels: in, where they are not as many.
+        dilations: a branch each, beside pool and skip.
+        relu: a ReLU after the branches.
     """
 
     def __init__(
@@ -107,10 +115,11 @@ class MultiScaleTCN(nn.Module):
         *,
         in_channels: int | None = None,
         dilations: tuple[int, ...] = (1, 2),
+        relu: bool = False,
     ) -> None:
         super().__init__()
         in_channels = in_channels or channels
-        branch = channels // (len(dilations) + 2)
+        branch, self.relu = channels // (len(dilations) + 2), relu
         self.entry = PointwiseConv(in_channels, (len(dilations) + 1) * branch)
         self.entry_norm = nn.BatchNorm2d((len(dilations) + 1) * branch)
         self.dilated = nn.ModuleList(
@@ -142,4 +151,5 @@ class MultiScaleTCN(nn.Module):
             pooled = pooled.contiguous(memory_format=torch.channels_last)
         branches.append(F.max_pool2d(pooled, (1, 3), stride=(1, self.stride), padding=(0, 1)))
         branches.append(self.skip(x))
-        return self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
+        x = self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
+        return F.relu(x, inplace=True) if self.relu else x
