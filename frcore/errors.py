@@ -7,6 +7,10 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """A mistake the user can mend; its text names the thing, the value, the choices, the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the text alone; `%debug` opens the place where it was raised."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class NoSuchSplit(UserError):
     """A store has no clips in the split that is asked for."""

@@ -137,7 +137,7 @@ def _choose(names: list[str], wanted: str | None, path: Path) -> str:
     if usual or len(others) == 1:
         return usual[0] if usual else others[0]
     raise UserError(
-        f"{path}: which array holds the scores? Pass scores= with one of: "
+        f"{path}: which array holds the scores? Name it (scores=, --scores, --score); there are: "
         f"{', '.join(others) or 'none is left'}."
     )
 

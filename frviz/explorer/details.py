@@ -50,7 +50,7 @@ def clip_details(
     Returns:
         A payload of kind "details": the chosen clip, the nearest other clips whose true class is
         its true class and the rival (`rival_of`), each with its joints; `history` by side. What
-        cannot be given is left out, and `note` says why.
+        cannot be given is left out, `note` says why, and `complete` is false without some joints.
 
     Raises:
         UserError: there is no such clip.
@@ -69,6 +69,7 @@ def clip_details(
         "clips": clips,
         "rival": rival_of(subject, row, side),
         "note": plain(" ".join([*notes, *more])),
+        "complete": len(clips) == len(shown),
         "history": {name: history.of_clip(row) for name, history in histories.items()},
     }
     return pack(header, arrays)

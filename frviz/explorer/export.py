@@ -121,7 +121,8 @@ def page_parts(
         The payload for the page, and the clips that it carries.
     """
     details = carried_details(subject, clips, space=space)
-    return for_page(payload, subject, maps, details), details
+    complete = [name for name, sides in details.items() if unpack(sides["a"])[0]["complete"]]
+    return for_page(payload, subject, maps, details, complete), details
 
 
 def carried_details(subject: Subject, clips: int, *, space: str = "backbone") -> Details:

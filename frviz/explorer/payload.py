@@ -58,6 +58,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         "epochs": {side: history.epochs.tolist() for side, history in histories.items()},
         "clip_count": None,
         "carried": None,
+        "complete": None,
     }
     arrays = {"label": subject.a.labels.astype(np.uint16), "copy": subject.copies.astype(np.uint8)}
     for side, model in subject.sides.items():
@@ -70,7 +71,11 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
 
 
 def for_page(
-    payload: bytes, subject: Subject, maps: Sequence[pd.DataFrame], carried: Collection[str]
+    payload: bytes,
+    subject: Subject,
+    maps: Sequence[pd.DataFrame],
+    carried: Collection[str],
+    complete: Collection[str],
 ) -> bytes:
     """A payload for a page without a kernel: with the maps there are, and none to be asked for.
 
@@ -79,12 +84,13 @@ def for_page(
         subject: what it was made of.
         maps: all that the page carries.
         carried: sample ids of the clips whose joints the page carries.
+        complete: those of them whose nearest clips it carries, too.
     """
     header, arrays = unpack(payload)
     old = {name for name in arrays if name.startswith(("map", "star"))}
     kept = {name: array for name, array in arrays.items() if name not in old}
-    places = sorted(subject.place[name] for name in carried)
-    own = {"map_choices": [], "clip_count": len(places), "carried": places}
+    places, whole = (sorted(subject.place[name] for name in ids) for ids in (carried, complete))
+    own = {"map_choices": [], "clip_count": len(places), "carried": places, "complete": whole}
     return _with_maps({**header, **own}, kept, subject, maps)
 
 

@@ -112,7 +112,7 @@ def play(
         },
         arrays,
     )
-    frames = ", ".join(str(len(clip)) for clip in clips)
+    frames = ", ".join(str(len(clip)) for clip in clips[:4]) + (", ..." if len(clips) > 4 else "")
     count = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
     return Player(payload, f"{count} of {frames} frames, {body.name}")
 

@@ -132,6 +132,14 @@ class Explorer(anywidget.AnyWidget):
             table = table.assign(displacement=first["displacement"].to_numpy()[rows])
         return table
 
+    @property
+    def groups(self) -> pd.DataFrame:
+        """The ambiguous groups that the page lists: a row an anchor, `members` and accuracies.
+
+        Of two models as in `Comparison.groups`; of one, `a` is its accuracy.
+        """
+        return self._subject.groups
+
     @cached_property
     def _samples(self) -> pd.DataFrame:
         return samples_table(self._subject)

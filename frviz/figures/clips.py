@@ -26,6 +26,7 @@ from frviz.figures.style import (
 
 # By the first word of a part's name: left is blue, right is orange, in every figure.
 _SIDES = {"left": (BLUE, SKY), "right": (VERMILLION, ORANGE), "": (GREY, GREEN, PURPLE)}
+_NO_SIDES = {"": (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)}  # a hand's fingers, say
 CROWD = 20  # persons; more in 2 or 3 frames are an array (C, T, V, M), M = 2, rather than that
 
 
@@ -221,12 +222,13 @@ def _parts(skeleton: Skeleton) -> dict[str, tuple[str, list[tuple[int, int]]]]:
     if not parts and skeleton.left_right:
         left, right = (set(side) for side in zip(*skeleton.left_right, strict=True))
         parts = {"left": left, "right": right}
-    turns = {side: count() for side in _SIDES}
+    words = {name: name.lower().partition(" ")[0] for name in parts}
+    sides = _SIDES if {"left", "right"} & set(words.values()) else _NO_SIDES
+    turns = {side: count() for side in sides}
     found = {}
     for name, joints in parts.items():
-        word = name.lower().partition(" ")[0]
-        side = word if word in _SIDES else ""
-        colours = _SIDES[side]
+        side = words[name] if words[name] in sides else ""
+        colours = sides[side]
         bones = [bone for bone in skeleton.bones if bone[0] in joints]
         found[name] = (colours[next(turns[side]) % len(colours)], bones)
     known = {bone for _, bones in found.values() for bone in bones}

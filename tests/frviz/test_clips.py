@@ -219,3 +219,16 @@ def test_figures_need_no_torch():
     code = "import sys, frviz.figures as f; f.clip_strip, f.bars; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_parts_without_sides_have_a_colour_each() -> None:
+    hand = Skeleton(
+        "hand",
+        ("wrist", "thumb", "first", "second"),
+        bones=((1, 0), (2, 0), (3, 0)),
+        parts={"thumb": (1,), "first finger": (2,), "second finger": (3,)},
+    )
+    figure = clip_strip(np.random.default_rng(0).normal(size=(4, 4, 3)), hand, frames=1)
+    colours = {trace.name: trace.line.color for trace in figure.data if trace.name}
+    assert list(colours) == ["thumb", "first finger", "second finger"]
+    assert len(set(colours.values())) == 3

@@ -5,6 +5,7 @@ import { PALETTE, rgb } from "./dom.js";
 const { blue, sky, vermillion, orange, grey, green, purple } = PALETTE;
 // By the first word of a part's name, as in Python's `clip_strip`: left is blue, right is orange.
 const SIDES = { left: [blue, sky], right: [vermillion, orange], "": [grey, green, purple] };
+const NO_SIDES = { "": [blue, vermillion, green, orange, purple, sky] }; // a hand's fingers, say
 
 // From nothing to much; lightness alone says it, so that it reads without colour vision, and it
 // moves away from the page: darker on white, lighter on black.
@@ -26,11 +27,12 @@ export function partsOf(skeleton) {
   const pairs = skeleton.left_right ?? [];
   if (!named.length && pairs.length)
     named.push(["left", pairs.map((pair) => pair[0])], ["right", pairs.map((pair) => pair[1])]);
+  const wordOf = (name) => name.toLowerCase().split(" ")[0];
+  const sides = named.some(([name]) => ["left", "right"].includes(wordOf(name))) ? SIDES : NO_SIDES;
   const turns = { left: 0, right: 0, "": 0 };
   const parts = named.map(([name, joints]) => {
-    const word = name.toLowerCase().split(" ")[0];
-    const side = Object.hasOwn(SIDES, word) ? word : "";
-    const colour = SIDES[side][turns[side] % SIDES[side].length];
+    const side = Object.hasOwn(sides, wordOf(name)) ? wordOf(name) : "";
+    const colour = sides[side][turns[side] % sides[side].length];
     turns[side] += 1;
     return { name, colour, joints: [...joints] };
   });

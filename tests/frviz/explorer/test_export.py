@@ -84,6 +84,7 @@ def test_a_page_is_complete_and_asks_for_nothing(stored_pair, tmp_path) -> None:
         **header,
         "clip_count": None,
         "carried": None,
+        "complete": None,
         "map_choices": whole["map_choices"],
     } == whole
     assert header["clip_count"] == len(found.details[0]["details"]) == 9
@@ -110,6 +111,10 @@ def test_clips_of_a_page_share_their_joints(stored_pair, tmp_path) -> None:
         for clip in details["clips"]:
             assert clip["id"] in header["details"]
             assert arrays[clip["joints"]].shape == (5, 1, 3, 3)
+    whole = [n for n, s in header["details"].items() if len(s["a"]["clips"]) == 3]
+    page_header, _ = opened(tmp_path / "x.html").payload
+    assert [page_header["ids"][row] for row in page_header["complete"]] == sorted(whole)
+    assert 4 <= len(whole) < 12  # the mistakes that were taken first, with both of their nearest
     shown = [side for sides in header["details"].values() for side in sides.values()]
     assert len({(clip["id"], clip["joints"]) for side in shown for clip in side["clips"]}) == 12
 

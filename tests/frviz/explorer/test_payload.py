@@ -282,10 +282,11 @@ def test_a_page_carries_the_maps_it_is_given_and_offers_no_other(pair) -> None:
     subject = of_pair(*pair)
     tables = [make_map(subject, space="backbone", method="pca", seed=seed) for seed in (0, 1)]
     whole = explorer_payload(subject, tables[:1])
-    header, arrays = unpack(for_page(whole, subject, tables, subject.a.sample_ids[:5]))
+    ids = subject.a.sample_ids
+    header, arrays = unpack(for_page(whole, subject, tables, ids[:5], ids[1:3]))
     assert [entry["arrays"]["a"] for entry in header["maps"]] == ["map0_a", "map1_a"]
     assert (header["map_choices"], header["clip_count"]) == ([], 5)
-    assert header["carried"] == [0, 1, 2, 3, 4]
+    assert (header["carried"], header["complete"]) == ([0, 1, 2, 3, 4], [1, 2])
     before = unpack(whole)[1]
     assert set(before) < set(arrays)
     for name, array in before.items():

@@ -205,6 +205,16 @@ def test_a_selection_of_one_model_with_its_history(pair, make_run) -> None:
     assert table["forgettings"].tolist() == [1, 0]
 
 
+def test_the_groups_of_the_page_are_there_in_python(explorer, pair) -> None:
+    table = frviz.compare(*pair).groups
+    pd.testing.assert_frame_equal(explorer.groups, table)
+    explorer.anchor = table.index[1]
+    inside = np.isin(
+        pair[0].labels, [pair[0].class_names.index(n) for n in table["members"].iloc[1]]
+    )
+    assert explorer.selection == [pair[0].sample_ids[row] for row in np.flatnonzero(inside)]
+
+
 def test_a_comparison_opens_its_explorer(pair) -> None:
     found = frviz.compare(*pair, names=("plain", "FR Head"))
     explorer = found.explore(method="pca")

@@ -26,7 +26,12 @@ test("a body without parts is coloured by its pairs, one without pairs is grey",
 });
 
 test("a part called like a property of all objects is no side", () => {
-  assert.equal(partsOf({ ...BODY, parts: { constructor: [0] } })[1].colour, "#8A8F98");
+  assert.equal(partsOf({ ...BODY, parts: { constructor: [0], "left hand": [2] } })[1].colour, "#8A8F98");
+});
+
+test("parts without sides have a colour each, as in Python", () => {
+  const hand = { ...BODY, parts: { thumb: [1], "first finger": [2], "second finger": [3] } };
+  assert.deepEqual(partsOf(hand).map((part) => part.colour), ["#8A8F98", "#0072B2", "#D55E00", "#009E73"]);
 });
 
 test("trails are of hands and feet, else of wrists and ankles, else of the ends", () => {

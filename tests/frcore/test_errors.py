@@ -1,0 +1,17 @@
+"""How a mistake that a user can mend is shown."""
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from frcore.errors import unknown_name
+
+
+def test_a_notebook_shows_the_text_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell()
+    shell.run_cell("from frcore.errors import UserError\nraise UserError('No run at x.')")
+    assert capsys.readouterr().out.strip() == "UserError: No run at x."
+
+
+def test_unknown_names_come_with_the_nearest_and_all_of_them() -> None:
+    error = unknown_name("split", "tset", ["train", "test"])
+    assert str(error) == "Unknown split 'tset'. Did you mean 'test'? Available: train, test."
