@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from frcore.checkpoint import LAST, read_metadata
+from frcore.checkpoint import LAST, CheckpointError, read_metadata
 from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import NO_READER, get_benchmark, no_reader
 from frcore.data.store import Store
@@ -86,7 +86,11 @@ class Plan:
         """
         for job in self.jobs:
             path = job.path / LAST
-            if path.is_file() and read_metadata(path)["fingerprint"] != store.fingerprint:
+            try:
+                known = read_metadata(path)["fingerprint"] if path.is_file() else store.fingerprint
+            except CheckpointError:
+                continue  # damaged: training goes back to the one before it
+            if known != store.fingerprint:
                 raise UserError(
                     f"{job.path} was trained on other clips of '{store.benchmark.name}' than "
                     f"{store.path} holds now. Restore that store, or choose another --out."

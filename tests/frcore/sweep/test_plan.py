@@ -176,6 +176,7 @@ def test_runs_on_other_clips_are_refused(plan_of, tiny_store, monkeypatch):
     path = plan.jobs[0].path / "last.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
+    plan.check_data(tiny_store)  # an empty file is a damaged one: `fit` knows what to do
     found = {"fingerprint": tiny_store.fingerprint}
     monkeypatch.setattr("frcore.sweep.plan.read_metadata", lambda path: found)
     plan.check_data(tiny_store)
