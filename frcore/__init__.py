@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore.run import Run
     from frcore.scores import read_scores
     from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
+    from frcore.sweep.running import run_sweep
     from frcore.train import fit
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _SUBMODULES = ("data", "fr_head")
 _HOME = {  # public name -> the module that defines it
     "fit": "frcore.train",
     "predict": "frcore.inference",
+    "run_sweep": "frcore.sweep.running",
     "load_recognizer": "frcore.inference",
     "from_published": "frcore.published",
     "import_weights": "frcore.importing",
@@ -61,6 +63,7 @@ _HOME = {  # public name -> the module that defines it
 __all__ = [
     "fit",
     "predict",
+    "run_sweep",
     "load_recognizer",
     "from_published",
     "import_weights",
