@@ -270,7 +270,7 @@ def import_published(
         backbone=backbone,
         benchmark=benchmark,
         recipe=recipe,
-        changes={**_parse(changes or []), **overrides},
+        changes={**parse_changes(changes or []), **overrides},
     )
     typer.echo(f"{made}\nNext: frcore predict {out}")
 
