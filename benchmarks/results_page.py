@@ -82,7 +82,7 @@ def row(run: Mapping[str, Any]) -> tuple[str, ...]:
 def command(run: Mapping[str, Any]) -> str:
     """What trains it."""
     return (
-        f"frcore train {run['recipe']} --set seed={run['seed']} "
+        f"frcore train {run['recipe']} --seed {run['seed']} "
         f"--set data.duplicates={run['duplicates']}"
     )
 
