@@ -19,13 +19,16 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does
     from frcore.config import RunConfig, load_recipe
     from frcore.data.benchmarks import ensemble_weights
     from frcore.errors import UserError
+    from frcore.importing import import_weights
     from frcore.inference import load_recognizer, predict
     from frcore.predictions import Predictions
+    from frcore.published import from_published
     from frcore.recipe_files import list_recipes
     from frcore.recognizer import Recognizer
     from frcore.run import Run
     from frcore.scores import read_scores
     from frcore.skeleton import COCO17, NTU25, UCLA20, Skeleton, get_skeleton
+    from frcore.sweep.running import run_sweep
     from frcore.train import fit
 
 __version__ = "0.1.0"
@@ -34,7 +37,10 @@ _SUBMODULES = ("data", "fr_head")
 _HOME = {  # public name -> the module that defines it
     "fit": "frcore.train",
     "predict": "frcore.inference",
+    "run_sweep": "frcore.sweep.running",
     "load_recognizer": "frcore.inference",
+    "from_published": "frcore.published",
+    "import_weights": "frcore.importing",
     "Recognizer": "frcore.recognizer",
     "create_backbone": "frcore.backbones",
     "list_backbones": "frcore.backbones",
@@ -57,7 +63,10 @@ _HOME = {  # public name -> the module that defines it
 __all__ = [
     "fit",
     "predict",
+    "run_sweep",
     "load_recognizer",
+    "from_published",
+    "import_weights",
     "Recognizer",
     "create_backbone",
     "list_backbones",

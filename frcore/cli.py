@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from frcore.commands import INTERRUPTED, make_app, show, table_of
+from frcore.commands import INTERRUPTED, make_app, parse_changes, show, table_of
 from frcore.errors import UserError, unknown_name
+from frcore.sweep import command
 
 if TYPE_CHECKING:
     from frcore.predictions import Predictions
@@ -176,7 +177,7 @@ def train(
 
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
-    overrides = _parse(changes or [])
+    overrides = parse_changes(changes or [])
     overrides |= {} if device is None else {"train.device": device}
     overrides |= {} if seed is None else {"seed": seed}
     config = load_recipe(recipe, overrides)  # mistakes are found before torch is imported
@@ -190,25 +191,6 @@ def train(
     if mark.is_file() and mark.stat().st_mtime < begin:
         typer.echo("Finished already; delete the directory to train again.")
     typer.echo(f"{run!r}\nNext: frcore predict {run.path}")
-
-
-def _parse(changes: list[str]) -> dict[str, Any]:
-    """`["optim.lr=0.05", "head.levels=[8, 10]"]` as a mapping; values are YAML."""
-    import yaml
-
-    parsed: dict[str, Any] = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"--set {change}: expected KEY=VALUE, such as optim.lr=0.05.")
-        if key.strip() in parsed:
-            raise UserError(f"--set {key.strip()}: given more than once.")
-        try:
-            parsed[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            problem = getattr(error, "problem", None) or "unreadable"
-            raise UserError(f"--set {change}: the value is not plain YAML ({problem}).") from None
-    return parsed
 
 
 def _stop_if_interrupted(run: "Run") -> None:
@@ -260,6 +242,39 @@ def _accuracy(predictions: "Predictions") -> str:
     return "\n".join([*lines, unseen + note])
 
 
+@app.command("import-weights", cls=Train)
+def import_published(
+    weights: Annotated[Path, typer.Argument(help="A .pt, .pth or .safetensors of others.")],
+    backbone: Annotated[str, typer.Option(help="stgcn, aagcn, ctrgcn, tcagcn or hdgcn")],
+    benchmark: Annotated[str, typer.Option(help="What it was trained on; its store is needed.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write: FILE.safetensors.")],
+    stream: Annotated[str | None, typer.Option(help="joint, bone, joint_motion, ...")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Default: the benchmark's first.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Whose preprocessing; default the benchmark's.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value: data.transform.frames=64"),
+    ] = None,
+) -> None:
+    """Turn published weights into a checkpoint for predict and frviz."""
+    given = {"data.stream": stream, "data.protocol": protocol}
+    overrides = {key: value for key, value in given.items() if value is not None}
+
+    from frcore.importing import import_weights
+
+    made = import_weights(
+        weights,
+        out,
+        backbone=backbone,
+        benchmark=benchmark,
+        recipe=recipe,
+        changes={**parse_changes(changes or []), **overrides},
+    )
+    typer.echo(f"{made}\nNext: frcore predict {out}")
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Where the two runs live.")] = Path("runs/demo"),
@@ -279,3 +294,6 @@ def demo(
     columns = ("on the test clips", "without", "with FR Head", "difference")
     show(table_of(steps.compare(*runs), *columns))
     typer.echo(steps.next_steps(runs, compare=not compared))
+
+
+app.command("sweep")(command.sweep)

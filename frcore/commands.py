@@ -81,3 +81,22 @@ def show(table: "Table") -> None:
     from rich.console import Console
 
     Console().print(table)
+
+
+def parse_changes(changes: list[str]) -> dict[str, Any]:
+    """`["optim.lr=0.05", "head.levels=[8, 10]"]` as a mapping; values are YAML."""
+    import yaml
+
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {change}: expected KEY=VALUE, such as optim.lr=0.05.")
+        if key.strip() in parsed:
+            raise UserError(f"--set {key.strip()}: given more than once.")
+        try:
+            parsed[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            problem = getattr(error, "problem", None) or "unreadable"
+            raise UserError(f"--set {change}: the value is not plain YAML ({problem}).") from None
+    return parsed

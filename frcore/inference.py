@@ -258,16 +258,21 @@ def _copies(checkpoint: Checkpoint, store: Store, sample_ids: tuple[str, ...]) -
 def _metadata(
     checkpoint: Checkpoint, store: Store, config: RunConfig, split: str
 ) -> dict[str, Any]:
-    return {
+    meta = checkpoint.metadata
+    common = {
         "benchmark": store.benchmark.name,
         "split": split,
         "protocol": store.protocol(config.data.protocol),
         "stream": config.data.stream,
-        "model": config.model_name,
+        "model": meta["model"],
         "checkpoint": checkpoint.sha256,
         "fingerprint": store.fingerprint,
-        "epoch": checkpoint.metadata["epoch"],
-        "select": checkpoint.metadata["select"],
+    }
+    if "imported" in meta:  # how it was trained is not known
+        return common | {"source": meta["imported"]["source"], "run": checkpoint.path.stem}
+    return common | {
+        "epoch": meta["epoch"],
+        "select": meta["select"],
         "duplicates": config.data.duplicates,
         "config": config.model_copy(update={"seed": 0}).hash,  # the same for seeds of one model
         "run": checkpoint.path.parent.name,

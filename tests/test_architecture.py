@@ -19,7 +19,7 @@ MAX_LINES = 350
 # Each layer imports only from those before it. Groups of one layer do not see each other, the
 # modules of one group may. A package's name stands for all of its modules.
 FRCORE_LAYERS = (
-    ({"errors"}, {"display"}),
+    ({"errors"}, {"display"}, {"significance"}),
     ({"files", "process"}, {"shapes", "skeleton"}, {"config_errors"}, {"commands"}),
     ({"recipe_files"},),
     ({"config"}, {"recipes"}, {"predictions_file"}, {"ensembles"}, {"pickles"}),
@@ -28,12 +28,12 @@ FRCORE_LAYERS = (
     ({"fr_head"},),
     ({"recognizer"},),
     ({"checkpoint"},),
-    ({"run"},),
-    ({"run_dir"}, {"callbacks"}),
+    ({"run"}, {"weights_file"}),
+    ({"run_dir"}, {"callbacks"}, {"published"}),
     ({"device"},),
     ({"evaluation"}, {"guard"}, {"records"}, {"splits"}, {"optim"}),
     ({"resume"},),
-    ({"train"}, {"inference"}),
+    ({"train"}, {"inference"}, {"importing"}),
     ({"demo"}, {"sweep"}),
     ({"cli", "__main__"},),
 )
@@ -60,6 +60,7 @@ FRVIZ_USES = {
     "frcore.predictions",
     "frcore.run",
     "frcore.scores",
+    "frcore.significance",
     "frcore.skeleton",
     "frcore.data.catalog",
     "frcore.data.store",
@@ -88,7 +89,10 @@ TORCH_FREE = {
     "frcore.score_files",
     "frcore.scores",
     "frcore.shapes",
+    "frcore.significance",
     "frcore.skeleton",
+    "frcore.sweep.plan",
+    "frcore.sweep.running",
     "frviz",
 }
 

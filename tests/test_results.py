@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,18 @@ def test_a_figure_that_differs_is_found() -> None:
         ".runs[0].accuracy_unseen = 0.8862",
     ]
     assert unquoted({"test_acc": [0.5, 0.25], "pass_accuracy": True}, "50.0 and 25.0") == []
+
+
+def test_the_page_of_results_is_up_to_date() -> None:
+    script = ROOT / "benchmarks" / "results_page.py"
+    made = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+
+
+def test_every_run_has_its_command_on_the_page() -> None:
+    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    for path in FILES:
+        for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+            changes = f"--seed {run['seed']} --set data.duplicates={run['duplicates']}"
+            assert f"frcore train {run['recipe']} {changes}\n" in page
+            assert f"{run['accuracy_unseen']:.2f} ({run['clips_unseen']})" in page

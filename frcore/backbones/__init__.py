@@ -1,6 +1,15 @@
 """Backbones behind one contract; `create_backbone("ctrgcn", skeleton="ntu25", ...)` builds one."""
 
-from frcore.backbones import ctrgcn  # noqa: F401  (registers itself)
+from frcore.backbones import (  # noqa: F401  (each registers itself)
+    aagcn,
+    ctrgcn,
+    hdgcn,
+    msg3d,
+    shiftgcn,
+    stgcn,
+    stgcn_2018,
+    tcagcn,
+)
 from frcore.backbones.base import (
     Backbone,
     StageInfo,

@@ -125,11 +125,18 @@ def create_backbone(
 
 
 def _overrides(build: Callable[..., Backbone]) -> list[str] | None:
-    """Names of the family's own arguments; None where its signature does not say."""
+    """Names of the family's own arguments; None where its signature does not say.
+
+    Whoever takes `**keywords` passes them on: a function to the class that it returns, a class to
+    its parent.
+    """
     made = inspect.get_annotations(build).get("return")
-    for maker in (build, made) if isinstance(made, type) else (build,):
+    names: list[str] = []
+    for maker in (build, *(made.__mro__ if isinstance(made, type) else ())):
+        if isinstance(maker, type) and "__init__" not in vars(maker):
+            continue
         parameters = inspect.signature(maker).parameters.values()
+        names += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in names]
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
             return [n for n in names if n not in ("num_persons", "num_frames")]
     return None

@@ -4,26 +4,19 @@ Each block refines a learnt graph by clip and by channel, then looks along time 
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frcore.backbones.base import Backbone, register_backbone
-from frcore.backbones.layers import (
-    InputNorm,
-    MultiScaleTCN,
-    ProjectionSkip,
-    kaiming_conv_,
-    ten_block_plan,
-)
+from frcore.backbones.base import register_backbone
+from frcore.backbones.frame import GraphUnit, TenBlocks, skeleton_graph
+from frcore.backbones.layers import MultiScaleTCN, kaiming_conv_
 from frcore.backbones.refined import RefinedAggregate
 from frcore.skeleton import Skeleton
 
 
-class RefinedGraphConv(nn.Module):
-    """Graph convolution with a topology refined by channel (CTR-GC, Eq. 1-4), over S subsets.
+class RefinedTopology(nn.Module):
+    """A learnt graph, refined by clip and channel (CTR-GC, Eq. 1-3), for each of S subsets.
 
-    For subset k: out[c, u, t] = sum_v (alpha * R_k[c, u, v] + A_k[u, v]) * value_k[c, v, t], with
-    R_k = expand_k(tanh(p_k[u] - s_k[v])) and p, s from the mean over time. Means and 1x1
+    R_k = expand_k(tanh(p_k[u] - s_k[v])) with p, s from the mean over time. Means and 1x1
     convolutions commute, so the mean is taken once. Maps are (N*M, C, V, T): frames lie together.
     """
 
@@ -36,10 +29,11 @@ class RefinedGraphConv(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(1))  # the refinement fades in
         self.pair = nn.Conv1d(in_channels, 2 * subsets * reduced, 1)  # p and s of every subset
         self.expand = nn.Conv2d(subsets * reduced, subsets * channels, 1, groups=subsets)
-        self.value = nn.Conv2d(in_channels, subsets * channels, 1)
-        kaiming_conv_(self.pair, fan_out=reduced)
-        kaiming_conv_(self.expand, fan_out=channels)
-        kaiming_conv_(self.value, fan_out=channels)
+
+    def start(self) -> None:
+        """Draws the weights; a subclass calls it when its own layers are there."""
+        kaiming_conv_(self.pair, fan_out=self.pair.out_channels // (2 * self.subsets))
+        kaiming_conv_(self.expand, fan_out=self.channels)
 
     def _distance(self, x: Tensor) -> Tensor:
         """tanh(p[u] - s[v]) as (S, N*M, r, V, V), indexed [v, u]."""
@@ -53,6 +47,19 @@ class RefinedGraphConv(nn.Module):
         bias = self.expand.bias.view(self.subsets, 1, self.channels, 1, 1)
         refined = torch.einsum("scr,snrvu->sncuv", weight, self._distance(x)) + bias
         return (self.alpha * refined + self.adjacency[:, None, None]).transpose(0, 1)
+
+
+class RefinedGraphConv(RefinedTopology):
+    """Graph convolution with a topology refined by channel (CTR-GC, Eq. 4).
+
+    out[c, u, t] = sum over k, v of (alpha * R_k[c, u, v] + A_k[u, v]) * value_k[c, v, t].
+    """
+
+    def __init__(self, in_channels: int, channels: int, adjacency: Tensor) -> None:
+        super().__init__(in_channels, channels, adjacency)
+        self.value = nn.Conv2d(in_channels, self.subsets * channels, 1)
+        self.start()
+        kaiming_conv_(self.value, fan_out=channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
@@ -73,78 +80,24 @@ class RefinedGraphConv(nn.Module):
         return RefinedAggregate.apply(*operands)
 
 
-class GraphUnit(nn.Module):
-    """Refined graph convolution, norm and skip; the norm starts near zero, so the skip leads."""
+class CTRGCN(TenBlocks):
+    """Ten blocks of refined graph convolution and multi-scale temporal convolution.
 
-    def __init__(self, in_channels: int, channels: int, adjacency: Tensor) -> None:
-        super().__init__()
-        self.conv = RefinedGraphConv(in_channels, channels, adjacency)
-        self.norm = nn.BatchNorm2d(channels)
-        nn.init.constant_(self.norm.weight, 1e-6)
-        same = in_channels == channels
-        self.skip = nn.Identity() if same else ProjectionSkip(in_channels, channels)
+    Args:
+        skeleton: its graph is where the learnt ones start.
+        temporal_relu: a ReLU after the four temporal branches, before the residual, as pyskl's
+            CTR-GCN has it and the published one has not.
+        **sizes: as `TenBlocks`.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)) + self.skip(x))
+    def __init__(self, skeleton: Skeleton, *, temporal_relu: bool = False, **sizes: int) -> None:
+        adjacency = skeleton_graph(skeleton)
 
+        def units(i: int, o: int, stride: int, _: bool) -> tuple[nn.Module, nn.Module]:
+            graph = GraphUnit(RefinedGraphConv(i, o, adjacency), i, o)
+            return graph, MultiScaleTCN(o, stride, relu=temporal_relu)
 
-class Block(nn.Module):
-    """Graph unit, temporal unit and residual."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        stride: int,
-        adjacency: Tensor,
-        residual: bool = True,
-    ) -> None:
-        super().__init__()
-        self.graph = GraphUnit(in_channels, channels, adjacency)
-        self.temporal = MultiScaleTCN(channels, stride)
-        if not residual:
-            self.residual = None
-        elif in_channels == channels and stride == 1:
-            self.residual = nn.Identity()
-        else:
-            self.residual = ProjectionSkip(in_channels, channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.temporal(self.graph(x))
-        if self.residual is not None:
-            y = y + self.residual(x)
-        return F.relu(y)
-
-
-class CTRGCN(Backbone):
-    """Ten blocks of refined graph convolution and multi-scale temporal convolution."""
-
-    def __init__(
-        self,
-        skeleton: Skeleton,
-        *,
-        num_persons: int,
-        num_frames: int,
-        in_channels: int = 3,
-        width: int = 64,
-    ) -> None:
-        super().__init__(
-            skeleton, num_persons=num_persons, num_frames=num_frames, in_channels=in_channels
-        )
-        plan, self.stage_info = ten_block_plan(width, in_channels, num_frames, skeleton.num_joints)
-        adjacency = torch.from_numpy(skeleton.adjacency())
-        self.input_norm = InputNorm(in_channels, skeleton.num_joints, num_persons)
-        self.blocks = nn.ModuleList(
-            Block(*shape, adjacency, residual=i > 0) for i, shape in enumerate(plan)
-        )
-
-    def forward_stages(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.input_norm(x)  # (N*M, C, V, T)
-        stages = []
-        for block in self.blocks:
-            x = block(x)
-            stages.append(x.mT)
-        return tuple(stages)  # (N*M, C', T', V) each
+        super().__init__(skeleton, units, **sizes)
 
 
 @register_backbone

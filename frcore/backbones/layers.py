@@ -1,16 +1,10 @@
-"""What the backbone families share: input norm, temporal unit, initialisation, ten-block frame."""
+"""Layers that backbone families share: input norm, 1x1 convolutions, temporal units, skips."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from frcore.backbones.base import StageInfo
-from frcore.errors import UserError
-
-# Taps of the paper's four-level head (Fig. 3), by block counted from 1; other blocks go by number.
-LEVEL_NAMES = {1: "low", 5: "mid", 8: "high", 10: "fin"}
 
 
 def kaiming_conv_(conv: nn.Module, fan_out: int | None = None) -> nn.Module:
@@ -39,9 +33,30 @@ class PointwiseConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return super().forward(x)
-        x = x[..., :: self.stride[1]]  # shape[0] below: len() would fix it in an exported graph
-        weight = self.weight.view(1, *self.weight.shape[:2]).expand(x.shape[0], -1, -1)
-        return torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        return _product(x[..., :: self.stride[1]], self.weight, self.bias)
+
+
+class SubsetConv(nn.Module):
+    """The sum over S graphs of a 1x1 convolution each: (N, C, S, V, T) to (N, C', V, T)."""
+
+    def __init__(self, in_channels: int, channels: int, subsets: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, in_channels, subsets))
+        self.bias = nn.Parameter(torch.zeros(subsets, channels))
+        nn.init.normal_(self.weight, 0.0, math.sqrt(2.0 / (channels * in_channels * subsets)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, bias = x.flatten(1, 2), self.bias.sum(0)
+        if x.device.type != "cpu":
+            return F.conv2d(x, self.weight.flatten(1)[..., None, None], bias)
+        return _product(x, self.weight.flatten(1), bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Maps (N, C', V, T) of maps (N, C, V, T) by a weight of C' x C numbers."""
+    # shape[0] of both: len() would fix it in an exported graph
+    weight = weight.view(1, weight.shape[0], -1).expand(x.shape[0], -1, -1)
+    return torch.baddbmm(bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 class InputNorm(nn.Module):
@@ -66,69 +81,75 @@ class ProjectionSkip(nn.Sequential):
         super().__init__(kaiming_conv_(conv), nn.BatchNorm2d(channels))
 
 
-class MultiScaleTCN(nn.Module):
-    """Four temporal branches, a quarter of the width each: two dilated convolutions, pool, skip.
+class TemporalConv(nn.Sequential):
+    """One convolution along time and batch norm: maps (N, C, V, T) to (N, C, V, T')."""
 
-    CTR-GCN's temporal unit (Chen et al., ICCV 2021). The entry convolutions of the first three
-    branches read the same input, and all closing batch norms work channel by channel: each group is
-    stored and run as one.
+    def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
+        conv = nn.Conv2d(
+            channels, channels, (1, kernel), stride=(1, stride), padding=(0, (kernel - 1) // 2)
+        )
+        super().__init__(kaiming_conv_(conv), nn.BatchNorm2d(channels))
+
+
+class MultiScaleTCN(nn.Module):
+    """Temporal branches of equal width: dilated convolutions, a pool and a skip.
+
+    CTR-GCN's temporal unit (Chen et al., ICCV 2021) has two dilations, MS-G3D's four. The entry
+    convolutions of all branches but the skip read the same input, and all closing batch norms work
+    channel by channel: each group is stored and run as one.
+
+    Args:
+        channels: out, a multiple of the number of branches.
+        stride: along time.
+        kernel: frames of the dilated convolutions.
+        in_channels: in, where they are not as many.
+        dilations: a branch each, beside pool and skip.
+        relu: a ReLU after the branches.
     """
 
-    def __init__(self, channels: int, stride: int = 1, kernel: int = 5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        stride: int = 1,
+        kernel: int = 5,
+        *,
+        in_channels: int | None = None,
+        dilations: tuple[int, ...] = (1, 2),
+        relu: bool = False,
+    ) -> None:
         super().__init__()
-        quarter = channels // 4
-        self.entry = PointwiseConv(channels, 3 * quarter)
-        self.entry_norm = nn.BatchNorm2d(3 * quarter)
+        in_channels = in_channels or channels
+        branch, self.relu = channels // (len(dilations) + 2), relu
+        self.entry = PointwiseConv(in_channels, (len(dilations) + 1) * branch)
+        self.entry_norm = nn.BatchNorm2d((len(dilations) + 1) * branch)
         self.dilated = nn.ModuleList(
             nn.Conv2d(
-                quarter,
-                quarter,
+                branch,
+                branch,
                 (1, kernel),
                 stride=(1, stride),
                 padding=(0, dilation * (kernel - 1) // 2),
                 dilation=(1, dilation),
             )
-            for dilation in (1, 2)
+            for dilation in dilations
         )
-        self.skip = PointwiseConv(channels, quarter, stride)
+        self.skip = PointwiseConv(in_channels, branch, stride)
         self.norm = nn.BatchNorm2d(channels)
         self.stride = stride
         for conv in (self.entry, self.skip):
-            kaiming_conv_(conv, fan_out=quarter)
+            kaiming_conv_(conv, fan_out=branch)
         for conv in self.dilated:
             kaiming_conv_(conv)
         for norm in (self.entry_norm, self.norm):
             nn.init.normal_(norm.weight, 1.0, 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second, pooled = F.relu(self.entry_norm(self.entry(x)), inplace=True).chunk(3, dim=1)
-        branches = [conv(part) for conv, part in zip(self.dilated, (first, second), strict=True)]
+        entered = F.relu(self.entry_norm(self.entry(x)), inplace=True)
+        *parts, pooled = entered.chunk(len(self.dilated) + 1, dim=1)
+        branches = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
         if pooled.device.type == "cpu":  # its pooling is four times as fast on interleaved channels
             pooled = pooled.contiguous(memory_format=torch.channels_last)
         branches.append(F.max_pool2d(pooled, (1, 3), stride=(1, self.stride), padding=(0, 1)))
         branches.append(self.skip(x))
-        return self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
-
-
-def ten_block_plan(
-    width: int, in_channels: int, num_frames: int, num_joints: int
-) -> tuple[list[tuple[int, int, int]], tuple[StageInfo, ...]]:
-    """This field's ten blocks: widths w x4, 2w x3, 4w x3; frames halve at blocks 5 and 8.
-
-    Returns:
-        (in_channels, channels, stride) a block, and the stage info of each.
-
-    Raises:
-        UserError: the width cannot be split into the temporal unit's four branches.
-    """
-    if not isinstance(width, int) or width < 4 or width % 4:
-        raise UserError(f"width must be a positive multiple of 4 (four branches), not {width!r}.")
-    widths = [width] * 4 + [2 * width] * 3 + [4 * width] * 3
-    plan, stages, frames = [], [], num_frames
-    for block, channels in enumerate(widths, start=1):
-        stride = 2 if block in (5, 8) else 1
-        frames = math.ceil(frames / stride)
-        plan.append((in_channels if block == 1 else widths[block - 2], channels, stride))
-        name = LEVEL_NAMES.get(block, f"block{block}")
-        stages.append(StageInfo(name, channels, frames, num_joints))
-    return plan, tuple(stages)
+        x = self.norm(torch.cat(branches, dim=1))  # (N*M, C, V, T')
+        return F.relu(x, inplace=True) if self.relu else x

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from frcore.predictions import Predictions
+from frcore.significance import holm, mcnemar_p
 from frviz.sources import class_labels
 from frviz.tables.groups import LEVELS, SIZE, Judges, folds, level_numbers, mine, pooled
 from frviz.tables.paired import Paired, Part
-from frviz.tables.statistics import RunNoise, bootstrap, holm, mcnemar_p, share
+from frviz.tables.statistics import RunNoise, bootstrap, share
 
 
 def summary(paired: Paired, *, seed: int = 0) -> pd.DataFrame:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from frcore.ensembles import align
 from frcore.predictions import Predictions
-from frviz.tables.statistics import Interval, RunNoise, bootstrap, mcnemar_p, share
+from frcore.significance import mcnemar_p
+from frviz.tables.statistics import Interval, RunNoise, bootstrap, share
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.stats import norm
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -38,27 +38,6 @@ def wilson(
     middle = (p + steps / 2) / (1 + steps)
     half = np.sqrt(p * (1 - p) * steps + steps**2 / 4) / (1 + steps)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
-
-
-def mcnemar_p(fixed: np.ndarray | int, broken: np.ndarray | int) -> np.ndarray:
-    """Two-sided p of the exact McNemar test: fixed clips are as likely as broken ones.
-
-    Equals `scipy.stats.binomtest(fixed, fixed + broken).pvalue`; 1 where nothing changed.
-    """
-    fixed, broken = np.asarray(fixed), np.asarray(broken)
-    tail = binom.cdf(np.minimum(fixed, broken), fixed + broken, 0.5)
-    return np.minimum(1.0, 2 * tail)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected for their number (Holm, 1979); NaN stays, and does not count."""
-    p = np.asarray(p, dtype=np.float64)
-    corrected = np.full(p.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return corrected
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
-"""A data set and a model small enough to train in two seconds."""
+"""A data set and a model small enough to train in two seconds; recorded values."""
 
-from collections.abc import Callable
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from frcore.data.store import Store
     from frcore.run import Run
 
@@ -81,3 +86,49 @@ def copied_store(make_store: Callable[..., "Store"]) -> "Store":
     clips, _ = tiny_clips()
     clips[44:48] = clips[4], clips[10], clips[21], clips[40]
     return make_store("copied", clips=clips)
+
+
+# ---- recorded values of the published models (tests/golden) ------------------------------------
+
+
+@pytest.fixture(scope="session")
+def values(golden: Path) -> ModuleType:
+    """`fill(key, shape)` and `uniform(name, count)` of tests/golden/fill.py."""
+    spec = importlib.util.spec_from_file_location("golden_fill", golden / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def recorded(golden: Path) -> Callable[[str], Mapping[str, np.ndarray]]:
+    """The arrays of one golden file by name."""
+    return lambda name: np.load(golden / f"{name}.npz")
+
+
+@pytest.fixture(scope="session")
+def published_state(golden: Path, values: ModuleType) -> Callable[[str], "dict[str, Tensor]"]:
+    """The state dict of a published model, by the name of its list of shapes."""
+
+    def load(name: str) -> "dict[str, Tensor]":
+        import torch
+
+        shapes = json.loads((golden / f"{name}_state_shapes.json").read_text(encoding="utf-8"))
+        return {
+            key: torch.from_numpy(np.asarray(values.fill(key, tuple(shape))))
+            for key, shape in shapes.items()
+        }
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def difference() -> Callable[[Any, Any], float]:
+    """max |ours - golden| / max |golden|."""
+
+    def relative(ours: Any, theirs: Any) -> float:
+        ours, theirs = (x.detach().numpy() if hasattr(x, "detach") else x for x in (ours, theirs))
+        assert ours.shape == theirs.shape
+        return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+    return relative

@@ -16,6 +16,8 @@ from frcore.cli import app
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 
+IMPORT = ("import-weights", "w.pt", "--backbone", "ctrgcn", "--benchmark", "ntu60")
+
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
@@ -107,6 +109,9 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         (("train", "a", "--momentum", "0"), "--set head.momentum=0 or --set optim.momentum=0\n"),
         (("train", "synthetic_tiny", "--nonsense", "3"), "No such option: --nonsense"),
         (("data", "check", "no_such_benchmark"), "no_such_benchmark"),
+        ((*IMPORT, "--out", "c.pt"), "--out c.pt: expected a name ending in .safetensors"),
+        ((*IMPORT, "--out", "c.safetensors"), "No store 'ntu60'"),
+        ((*IMPORT, "--frames", "64"), "--set data.transform.frames=64"),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message):

@@ -22,6 +22,7 @@ NAMES = (
     "03_calibration",
     "04_compare_baselines",
     "05_ambiguous_groups",
+    "06_backbones_and_ablation",
 )
 PLOTLY = "application/vnd.plotly.v1+json"
 
@@ -154,6 +155,18 @@ def test_groups_notebook_draws_maps(executed) -> None:
     assert "t-SNE of space backbone" in titles[0]
     assert "UMAP of space backbone" in titles[2]
     assert "t-SNE of space fin.spatial" in titles[3]
+
+
+def test_ablation_notebook_shows_the_tables(executed, root) -> None:
+    notebook = executed["06_backbones_and_ablation"]
+    shown = text(notebook)
+    assert "### table1: parts of FR Head" in shown
+    assert "| CL loss, ST decoupling, ML refinement | 1 |" in shown
+    assert "table1: 5 runs, 0 of them finished" in shown and "[5 finished]" in shown
+    assert "table4" not in shown  # its runs are those of table 1
+    assert re.search(r"ctrgcn +1\.46 +0\.54 +2\.00", shown)
+    assert "50 runs\nfrcore train nw_ucla_joint --set model.backbone=stgcn --seed 0 " in shown
+    assert len(list((root / "runs/sweeps/synthetic").glob("*/last.safetensors"))) == 5
 
 
 def test_training_notebook_shows_finite_numbers(executed) -> None:

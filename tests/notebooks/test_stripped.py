@@ -31,6 +31,7 @@ def test_the_notebooks_are_there() -> None:
         "03_calibration.ipynb",
         "04_compare_baselines.ipynb",
         "05_ambiguous_groups.ipynb",
+        "06_backbones_and_ablation.ipynb",
     ]
 
 

@@ -1,0 +1,37 @@
+"""Stands in for `frcore` in a sweep's processes: a "run" that waits, and starts at once.
+
+    python -m stand_in train RECIPE ... --out DIR
+
+It says what it sees in DIR/seen.json, and then does what the file $STAND_IN says of its name:
+"finish", "fail", or "wait" (until SIGTERM, then it exits with 143).
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    out = Path(arguments[arguments.index("--out") + 1])
+    out.mkdir(parents=True, exist_ok=True)
+    names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TQDM_DISABLE", "FRCORE_DATA")
+    seen = {name: os.environ.get(name) for name in names}
+    print("began", out.name, flush=True)
+    plan = json.loads(Path(os.environ["STAND_IN"]).read_text())
+    what = next((value for key, value in plan.items() if out.name.startswith(key)), "finish")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    (out / "config.json").write_text("{}")
+    (out / "seen.json").write_text(json.dumps(seen))
+    while what == "wait":
+        time.sleep(0.02)
+    if what == "fail":
+        return 3
+    (out / "state.json").write_text('{"state": "finished"}')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
