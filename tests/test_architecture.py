@@ -93,6 +93,7 @@ TORCH_FREE = {
     "frcore.skeleton",
     "frcore.sweep.plan",
     "frcore.sweep.running",
+    "frcore.sweep.scheduling",
     "frviz",
 }
 

@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from rich.console import Console, Group
@@ -13,9 +13,7 @@ from rich.text import Text
 from frcore.commands import table_of
 from frcore.errors import UserError
 from frcore.sweep.plan import Job, Plan
-
-if TYPE_CHECKING:
-    from frcore.sweep.running import Scheduling
+from frcore.sweep.scheduling import Scheduling
 
 COLUMNS = ("row", "seed", "state", "epoch", "test so far, %", "left")
 REFRESH = 1.0  # seconds between two looks at the runs
@@ -53,7 +51,7 @@ class Progress:
     ) -> None:
         self._live.stop()
 
-    def __call__(self, scheduling: "Scheduling") -> None:
+    def __call__(self, scheduling: Scheduling) -> None:
         """Shows what has changed."""
         over = not scheduling.running and not scheduling.waiting
         if time.monotonic() < self._next and not over:
@@ -121,7 +119,7 @@ def _console() -> Console:
     return Console(force_jupyter=False, force_terminal=False if Console().is_jupyter else None)
 
 
-def state_of(job: Job, scheduling: "Scheduling") -> str:
+def state_of(job: Job, scheduling: Scheduling) -> str:
     """Of a run in a sweep: what the pool knows, and what its directory says."""
     if job.path in scheduling.failed:
         return "failed"

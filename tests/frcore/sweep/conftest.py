@@ -40,12 +40,12 @@ def stand_in(
     plan_of: Callable[..., "Plan"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[dict[str, str]], "Plan"]:
     """A plan whose processes do what they are told, by the start of their name (stand_in.py)."""
-    from frcore.sweep import progress, running
+    from frcore.sweep import progress, scheduling
 
     here = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, here)))
     monkeypatch.setenv("STAND_IN", str(tmp_path / "plan.json"))
-    monkeypatch.setattr(running, "PAUSE", 0.02)
+    monkeypatch.setattr(scheduling, "PAUSE", 0.02)
     monkeypatch.setattr(progress, "REFRESH", 0.0)
     plan = plan_of()
     grid = {

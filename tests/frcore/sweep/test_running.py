@@ -14,10 +14,11 @@ from rich.console import Console
 from frcore.errors import UserError
 from frcore.process import ProcessLock
 from frcore.run import LOCK
-from frcore.sweep import local, progress, running
+from frcore.sweep import local, progress, scheduling
 from frcore.sweep.local import LocalPool
 from frcore.sweep.progress import Progress
-from frcore.sweep.running import Scheduling, work_off
+from frcore.sweep.running import work_off
+from frcore.sweep.scheduling import Scheduling
 
 
 def seen(job):
@@ -108,7 +109,7 @@ class FakePool:
 
 
 def test_a_run_of_another_process_is_waited_for(plan_of, write_run, monkeypatch):
-    monkeypatch.setattr(running, "PAUSE", 0.0)
+    monkeypatch.setattr(scheduling, "PAUSE", 0.0)
     plan, looks, started = plan_of(seeds=1), [], []
     write_run(plan.jobs[0], [[1, 0]], finished=False)
     lock = ProcessLock(plan.jobs[0].path / LOCK)
@@ -130,7 +131,7 @@ def test_a_run_of_another_process_is_waited_for(plan_of, write_run, monkeypatch)
 
 
 def test_a_run_that_another_process_took_first_has_not_failed(plan_of, write_run, monkeypatch):
-    monkeypatch.setattr(running, "PAUSE", 0.0)
+    monkeypatch.setattr(scheduling, "PAUSE", 0.0)
     plan, locks = plan_of(seeds=1), []
 
     def start(job):
