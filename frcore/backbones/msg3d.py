@@ -55,7 +55,8 @@ class FrameConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
-        y = torch.einsum("kuv,ncvt->nkcut", self.graphs(), x).flatten(1, 2)
+        graphs = self.graphs().flatten(0, 1).to(x.dtype)  # (K*V, V)
+        y = (graphs @ x).unflatten(2, (FRAME_SCALES, -1)).flatten(1, 2)  # (N*M, C*K, V, T)
         return F.relu(self.norm(self.conv(y)))
 
 
@@ -90,10 +91,10 @@ class WindowConv(nn.Module):
         w, v = self.window, x.shape[2]
         y = self.conv(x).unflatten(1, (WINDOW_SCALES, -1))  # (N*M, K, C', V, T)
         y = F.pad(y, (w // 2, w // 2)).unfold(-1, w, self.stride)  # (N*M, K, C', V, T', W)
-        graphs = self.graphs().view(WINDOW_SCALES, w, v, w, v)  # [k, to, to, from, from]
-        y = torch.einsum("kpuqv,nkcvtq->ncput", graphs.to(y.dtype), y)
-        y = y + self.bias[:, None, None, None]
-        y = F.relu(self.norm(y.flatten(2, 3)))  # (N*M, C', W*V, T'): statistics a channel
+        y = y.permute(0, 2, 1, 5, 3, 4).flatten(2, 4)  # (N*M, C', K*W*V, T')
+        graphs = self.graphs().transpose(0, 1).flatten(1).to(y.dtype)  # (W*V, K*W*V)
+        y = graphs @ y + self.bias[:, None, None]
+        y = F.relu(self.norm(y))  # (N*M, C', W*V, T')
         y = y.unflatten(2, (w, v)).flatten(1, 2)  # (N*M, C' * W, V, T')
         return self.out_norm(self.collapse(y))
 

@@ -57,10 +57,10 @@ def test_graphs_of_a_window_join_frames():
 def test_the_frame_convolution_is_the_formula():
     layer = heard(FrameConv(4, 6, UCLA20))
     x = torch.randn(2, 4, 20, 3, dtype=torch.float64)
-    weight = layer.conv.weight[..., 0, 0].unflatten(1, (13, 4))  # (C', K, C)
+    weight = layer.conv.weight[..., 0, 0].unflatten(1, (4, 13))  # (C', C, K)
     graphs = layer.graphs()
     y = sum(
-        torch.einsum("oc,uv,ncvt->nout", weight[:, k], graphs[k], x) for k in range(13)
+        torch.einsum("oc,uv,ncvt->nout", weight[..., k], graphs[k], x) for k in range(13)
     ) + layer.conv.bias.view(-1, 1, 1)
     torch.testing.assert_close(layer(x), torch.relu(layer.norm(y)), rtol=1e-9, atol=1e-9)
 

@@ -95,7 +95,7 @@ def test_page_and_python_move_each_other(lab, page: Page) -> None:
     group = heard(file, lambda seen: seen["anchor"])
     assert group["selection"]
     choice = page.locator(".frx-panel-maps select").first
-    choice.select_option("backbone/tsne")  # which the kernel has to make
+    choice.select_option("tsne")  # which the kernel has to make
     page.wait_for_selector(".frx-maps-view .frx-note:has-text('t-SNE of')", timeout=1000 * PATIENCE)
     lab.run_cell(page, 1)
     page.wait_for_selector(".frx-chip:has-text('group of reading')")
