@@ -11,7 +11,7 @@ from frcore.sweep import running
 from frcore.sweep.cluster import ClusterPool
 from frcore.sweep.running import work_off
 
-distributed = pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 
 @pytest.fixture(scope="module")

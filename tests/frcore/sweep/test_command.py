@@ -157,7 +157,7 @@ def test_the_sweep_itself_is_killed(plan_of, number, tmp_path):
 
 @pytest.mark.slow
 def test_a_cluster_trains_a_table(plan_of):
-    distributed = pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed", reason="needs the extra [cluster]")
     plan = plan_of(seeds=1)
     settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**settings) as cluster:
