@@ -128,6 +128,7 @@ def load_split(
         data.transform.with_frames(record.num_frames),
         stream=data.stream,
         num_persons=data.persons or record.num_persons,
+        absent_person=record.absent_person,
         training=training,
         seed=seed,
     )

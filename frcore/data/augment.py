@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
+from frcore.data.benchmarks import AbsentPerson
 from frcore.data.device_clips import DeviceClips, pack_frames
 from frcore.data.random import random_uniform
 from frcore.errors import UserError, unknown_name
@@ -43,7 +44,8 @@ class ClipPipeline:
         skeleton: its body; gives the centre joint and the bones.
         transform: what is done to a clip.
         stream: which of the four streams.
-        num_persons: M of the output; further persons are left out, missing ones are zero.
+        num_persons: M of the output; further persons are left out.
+        absent_person: persons that a clip has no place for: zero, or copies of its first one.
         training: random sampling and augmentation, or the fixed transform of evaluation.
         seed: of the run; see `frcore.data.random`.
 
@@ -59,6 +61,7 @@ class ClipPipeline:
         *,
         stream: Stream = "joint",
         num_persons: int = 1,
+        absent_person: AbsentPerson = "zero",
         training: bool = False,
         seed: int = 0,
     ) -> None:
@@ -86,6 +89,7 @@ class ClipPipeline:
             bones=bones,
             outline=minmax,
             hull=self._turns,
+            absent_person=absent_person,
         )
         self._shifts = minmax and not bones
 

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
-from frcore.data.ntu_names import NTU60_ACTIONS, NTU120_ACTIONS
+from frcore.data.ntu.names import NTU60_ACTIONS, NTU120_ACTIONS
 from frcore.errors import UserError, unknown_name
 from frcore.skeleton import NTU25, UCLA20, Skeleton, get_skeleton
+
+AbsentPerson = Literal["zero", "copy"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -29,6 +31,9 @@ class Benchmark:
         protocols: names of the ways to split it; the first is the default.
         channels: C, 2 or 3 coordinates.
         confusable: known groups of look-alike classes (labels), where they are known.
+        mutual: labels of actions between two persons, where there are any.
+        absent_person: what a model sees in the slots of persons that a clip does not have: zeros,
+            or a copy of the first person (the field's files of NTU RGB+D 120).
         ensemble_weights: protocol -> weights of joint, bone, joint motion and bone motion.
         source: one line, where the data come from.
 
@@ -44,6 +49,8 @@ class Benchmark:
     protocols: tuple[str, ...]
     channels: int = 3
     confusable: tuple[tuple[int, ...], ...] = ()
+    mutual: tuple[int, ...] = ()
+    absent_person: AbsentPerson = "zero"
     ensemble_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     source: str = ""
 
@@ -55,6 +62,7 @@ class Benchmark:
         put("class_names", tuple(str(c) for c in self.class_names))
         put("protocols", tuple(self.protocols))
         put("confusable", tuple(tuple(int(k) for k in group) for group in self.confusable))
+        put("mutual", tuple(int(k) for k in self.mutual))
         weights = {p: tuple(float(x) for x in w) for p, w in self.ensemble_weights.items()}
         put("ensemble_weights", weights)
         self._check()
@@ -78,11 +86,17 @@ class Benchmark:
                 f"channels of benchmark '{self.name}' is {self.channels!r}; "
                 "expected 2 (x, y) or 3 (x, y, z)."
             )
-        outside = [k for group in self.confusable for k in group if not 0 <= k < self.num_classes]
-        if outside:
+        for what, groups in (("confusable", self.confusable), ("mutual", (self.mutual,))):
+            outside = [k for group in groups for k in group if not 0 <= k < self.num_classes]
+            if outside:
+                raise UserError(
+                    f"{what} of benchmark '{self.name}' holds {outside}; "
+                    f"expected labels in 0..{self.num_classes - 1}."
+                )
+        if self.absent_person not in get_args(AbsentPerson):
             raise UserError(
-                f"confusable of benchmark '{self.name}' holds {outside}; "
-                f"expected labels in 0..{self.num_classes - 1}."
+                f"absent_person of benchmark '{self.name}' is {self.absent_person!r}; "
+                "expected 'zero' or 'copy'."
             )
 
     @property
@@ -101,6 +115,8 @@ class Benchmark:
             "protocols": list(self.protocols),
             "channels": self.channels,
             "confusable": [list(group) for group in self.confusable],
+            "mutual": list(self.mutual),
+            "absent_person": self.absent_person,
             "ensemble_weights": {p: list(w) for p, w in self.ensemble_weights.items()},
             "source": self.source,
         }
@@ -195,10 +211,12 @@ NW_UCLA = Benchmark(
 )
 
 _OF_NTU = {"skeleton": NTU25, "num_persons": 2, "num_frames": 64}
+_MUTUAL = tuple(range(49, 60))  # A50 to A60
 
 NTU60 = Benchmark(
     name="ntu60",
     class_names=NTU60_ACTIONS,
+    mutual=_MUTUAL,
     protocols=("xsub", "xview"),
     ensemble_weights=_PUBLISHED_WEIGHTS["ntu60"],
     source="NTU RGB+D (Shahroudy et al., CVPR 2016), Kinect v2 skeletons",
@@ -208,6 +226,8 @@ NTU60 = Benchmark(
 NTU120 = Benchmark(
     name="ntu120",
     class_names=NTU120_ACTIONS,
+    mutual=(*_MUTUAL, *range(105, 120)),  # A106 to A120
+    absent_person="copy",
     protocols=("xsub", "xset"),
     ensemble_weights=_PUBLISHED_WEIGHTS["ntu120"],
     source="NTU RGB+D 120 (Liu et al., TPAMI 2019), Kinect v2 skeletons",

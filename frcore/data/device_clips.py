@@ -12,6 +12,7 @@ import torch
 from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor
 
+from frcore.data.benchmarks import AbsentPerson
 from frcore.data.random import sample_keys
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton
@@ -104,17 +105,19 @@ def pack_frames(
     bones: bool,
     outline: bool,
     hull: bool,
+    absent_person: AbsentPerson = "zero",
 ) -> Frames:
     """Puts the clips on their device, centred and as bones if asked for.
 
     Args:
         clips: the clips.
         skeleton: their body.
-        num_persons: M; further persons are left out, missing ones are zero.
+        num_persons: M; further persons are left out.
         center: subtract the centre joint of person 0 in the first frame that has one.
         bones: child minus parent instead of positions; the root becomes zero.
         outline: also keep each clip's outline, of (centred) positions in any case.
         hull: the outline must have the clip's extent in every direction, not along the axes only.
+        absent_person: persons that a clip has no place for: zero, or copies of its first one.
     """
     lengths = [len(clip) for clip in clips.arrays]
     first = np.cumsum([0, *lengths])
@@ -124,6 +127,8 @@ def pack_frames(
     outlines = []
     for clip, start, length in zip(clips.arrays, first[:-1], lengths, strict=True):
         clip = clip[:, :num_persons]
+        if absent_person == "copy" and clip.shape[1] < num_persons:
+            clip = clip[:, [*range(clip.shape[1]), *[0] * (num_persons - clip.shape[1])]]
         there = clip.any(axis=(2, 3))  # (T, M)
         if center:
             middle = clip[there[:, 0].argmax(), 0, skeleton.center]

@@ -243,12 +243,14 @@ class _Writer:
 
 
 def fingerprint(samples: pd.DataFrame, benchmark: Benchmark) -> str:
-    """64 hex digits over ids, contents, labels, splits and the skeleton; the order is no matter."""
+    """64 hex digits over ids, contents, labels, splits, body and absent persons; in any order."""
     columns = ["sample_id", "label", "content_hash"]
     columns += [f"split_{p}" for p in benchmark.protocols]
     columns += [c for c in ("subject",) if c in samples]  # it decides what val_subjects holds out
     rows = sorted("\t".join(row) for row in samples[columns].astype(str).to_numpy(dtype=object))
     digest = hashlib.sha256(json.dumps(benchmark.skeleton.to_dict(), sort_keys=True).encode())
+    if benchmark.absent_person != "zero":
+        digest.update(f"absent person: {benchmark.absent_person}".encode())
     digest.update("\n".join(["", *columns, *rows]).encode())
     return digest.hexdigest()
 

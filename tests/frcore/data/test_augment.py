@@ -333,6 +333,21 @@ def test_only_the_chosen_rows_of_a_store_are_loaded(tmp_path):
         assert np.array_equal(array, clips[i])
 
 
+def test_absent_persons_are_zero_or_copies_of_the_first():
+    one, two = make_clips(NTU25, 3, 1)[4], make_clips(NTU25, 3, 2)[4]
+    clips = DeviceClips.from_clips([one, two], [0, 1], ["one", "two"])
+    config = TransformConfig(frames=16)
+    both = {
+        kind: ClipPipeline(clips, NTU25, config, num_persons=2, absent_person=kind)
+        for kind in ("zero", "copy")
+    }
+    zero, copy = (pipe(torch.arange(2)) for pipe in both.values())  # (2, C, F, V, M)
+    assert not zero[0, ..., 1].any()
+    assert torch.equal(copy[0, ..., 1], copy[0, ..., 0]) and copy[0].any()
+    assert torch.equal(copy[0, ..., 0], zero[0, ..., 0])
+    assert torch.equal(copy[1], zero[1])  # a clip of two persons is as it was
+
+
 def test_mistakes_are_named():
     _, packed = device_clips("ucla20")
     with pytest.raises(UserError, match="20 joints, skeleton 'ntu25' has 25"):

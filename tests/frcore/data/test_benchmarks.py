@@ -1,14 +1,18 @@
+import dataclasses
 import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
-from frcore.data.benchmarks import NW_UCLA, Benchmark
+from frcore.data.benchmarks import NTU60, NTU120, NW_UCLA, Benchmark
 from frcore.data.catalog import NO_READER, get_benchmark, list_benchmarks, open_store
 from frcore.data.fetch import fetch_benchmark
 from frcore.data.store import StoreNotFound
+from frcore.data.writer import fingerprint
 from frcore.errors import UserError
+from frcore.skeleton import NTU25
 
 
 def make(**fields):
@@ -109,3 +113,24 @@ def test_data_package_is_lazy_and_needs_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stderr.splitlines()[-1].startswith("AttributeError"), result.stderr
+
+
+def test_mutual_actions_are_those_between_two_persons():
+    names = [NTU120.class_names[k] for k in NTU120.mutual]
+    assert len(names) == 26 and NTU60.mutual == NTU120.mutual[:11]
+    assert names[0] == "punch/slap" and names[10] == "walking apart"
+    assert names[11] == "hit with object" and names[-1] == "rock-paper-scissors"
+    with pytest.raises(UserError, match=r"mutual of benchmark 'mine' holds \[2\]"):
+        Benchmark("mine", NTU25, ("a", "b"), 2, 64, ("split",), mutual=(2,))
+
+
+def test_absent_persons_are_zero_or_copies_and_the_fingerprint_knows():
+    with pytest.raises(UserError, match="absent_person .* is 'mirror'"):
+        Benchmark("mine", NTU25, ("a",), 2, 64, ("split",), absent_person="mirror")
+    assert Benchmark.from_dict(NTU120.to_dict()) == NTU120
+    rows = pd.DataFrame(
+        {"sample_id": ["x"], "label": [0], "content_hash": ["0"], "split_xsub": ["train"],
+         "split_xset": ["test"]}
+    )  # fmt: skip
+    zeros = dataclasses.replace(NTU120, absent_person="zero")
+    assert fingerprint(rows, NTU120) != fingerprint(rows, zeros)
