@@ -17,9 +17,17 @@ class NoSuchSplit(UserError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near."""
-    near = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    """ " Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near.
+
+    Capitals and the signs between letters make no difference: 'CTR-GCN' is near 'ctrgcn'.
+    """
+    names = {_letters(str(c)): str(c) for c in choices}
+    near = difflib.get_close_matches(_letters(word), names, n=1)
+    return f" Did you mean '{names[near[0]]}'?" if near else ""
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
 
 
 def unknown_name(kind: str, word: object, choices: Iterable[str]) -> UserError:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +32,11 @@ class ImportedWeights:
     published: Published
 
     def __str__(self) -> str:
-        used, ignored = self.published.translation.used, self.published.translation.ignored
+        translation = self.published.translation
         name = self.benchmark.name
         lines = [f"{self.path}: {self.config.model_name} for {name}, from {self.source}."]
-        lines += [f"Used {len(used):,} keys, all that the network has."]
-        lines += [f"Ignored {n:,} keys: {why}." for why, n in Counter(ignored.values()).items()]
+        lines += [f"Used {len(translation.used):,} keys, all that the network has."]
+        lines += translation.ignored_by_reason()
         origin = f"recipe {self.recipe}" if self.recipe else "defaults; no recipe is for it"
         lines += [
             f"Weights do not say what clips they were trained on. Assumed ({origin}), "

@@ -1,7 +1,6 @@
 """Recognisers from published weights: every key accounted for, what does not fit is named."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from numbers import Integral
@@ -63,8 +62,8 @@ def from_published(
     """A recogniser with published weights, in evaluation mode on the CPU.
 
     Reads the names of the families of FR Head, CTR-GCN, 2s-AGCN (AAGCN), TCA-GCN and HD-GCN, and
-    those of pyskl's AAGCN and CTR-GCN. Every key is used, or ignored by a rule that is logged (the
-    FR Head's own weights, second names, weights that are never called); any other is an error.
+    those of pyskl's AAGCN and CTR-GCN. Every key is used, or ignored by a rule and listed in a
+    warning (FR Head's own weights, second names, weights never called); others are errors.
 
     Args:
         backbone: "stgcn", "aagcn", "ctrgcn", "tcagcn" or "hdgcn".
@@ -87,6 +86,8 @@ def from_published(
     """
     sizes = {"num_persons": num_persons, "num_frames": num_frames}
     made = read_published(backbone, weights, skeleton, num_classes, {**sizes, **overrides})
+    for line in made.translation.ignored_by_reason():
+        log.warning("Published weights for %s: %s", backbone, line)
     return made.recognizer
 
 
@@ -116,8 +117,6 @@ def read_published(
     _check_values(names, state, source)
     translation = names.translate(state)
     model.load_state_dict(translation.ours, strict=True)
-    for why, count in Counter(translation.ignored.values()).items():
-        log.info("%s: ignored %d keys: %s.", source, count, why)
     sizes = ("num_persons", "num_frames", "in_channels")
     overrides = {k: value for k, value in arguments.items() if k not in sizes}
     return Published(model.eval(), translation, overrides)
@@ -148,9 +147,9 @@ def _check_fit(
         shown = [line for lines in unfit for line in lines if line in in_turn[:SHOWN]]
         more = [f"and {len(in_turn) - SHOWN:,} more"] if len(in_turn) > SHOWN else []
         body, persons = model.backbone.skeleton.name, model.backbone.num_persons
-        head = f"{source} does not fit {backbone} ({body}, persons {persons}, classes {classes}):"
+        head = f"{source} does not fit {backbone} ({body}, persons {persons}, classes {classes})."
         hints = _hints(found, expected, backbone, model)
-        raise UserError("\n".join(["\n  ".join([head, *shown, *more]), *hints]))
+        raise UserError("\n  ".join([" ".join([head, *hints]), *shown, *more]))
 
 
 def _unfit(
@@ -191,7 +190,7 @@ def _hints(
     classes = next(key for key in expected if key.endswith(("fc.bias", "fc_cls.bias")))
     if classes in found and found[classes] != expected[classes]:
         count = _first(found[classes])
-        yield f"It was trained on {count} classes: num_classes={count}, or another benchmark."
+        yield f"It was trained on {count} classes: give num_classes={count}, or its own benchmark."
     if "data_bn.bias" in found and found["data_bn.bias"] != expected["data_bn.bias"]:
         network = model.backbone
         yield (

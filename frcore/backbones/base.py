@@ -113,6 +113,11 @@ def create_backbone(
         UserError: for an unknown name or override, with the choices.
     """
     if name not in _REGISTRY:
+        if str(name).casefold() in ("2s-agcn", "2sagcn", "2s_agcn", "agcn"):
+            raise UserError(
+                f"Unknown backbone '{name}'. The paper's 2s-AGCN is 'aagcn'; attention=False makes "
+                f"it plain. Available: {', '.join(list_backbones())}."
+            )
         raise unknown_name("backbone", name, list_backbones())
     build = _REGISTRY[name]
     known = _overrides(build)

@@ -4,6 +4,7 @@ Recognition", CVPR 2020): graphs of every distance, in one frame and across wind
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,12 +25,12 @@ def distance_graphs(skeleton: Skeleton, scales: int, window: int = 1) -> Tensor:
     In a window of W frames a joint is one step from itself and from its neighbours in every other
     frame (Eq. 7). Each graph is normalised to D^-1/2 A D^-1/2.
     """
-    hops = torch.from_numpy(skeleton.hop_distance).repeat(window, window)
-    same = torch.eye(len(hops), dtype=torch.bool)
-    hops = torch.where((hops == 0) & ~same, 1, hops)  # the same joint in another frame
-    graphs = torch.stack([(hops == k) | same for k in range(scales)]).float()
-    root = graphs.sum(2).rsqrt()
-    return root[:, :, None] * graphs * root[:, None, :]
+    hops = np.tile(skeleton.hop_distance, (window, window))
+    same = np.eye(len(hops), dtype=bool)
+    hops = np.where((hops == 0) & ~same, 1, hops)  # the same joint in another frame
+    graphs = np.stack([(hops == k) | same for k in range(scales)]).astype(np.float32)
+    root = 1 / np.sqrt(graphs.sum(axis=2))
+    return torch.from_numpy(root[:, :, None] * graphs * root[:, None, :])
 
 
 class DistanceGraphs(nn.Module):

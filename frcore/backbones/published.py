@@ -41,6 +41,12 @@ EDGES = Layout(  # (L, q, 2q) of L times (q, 2q, 1, 1)
 MAP_BIAS = Layout(lambda parts: parts[0].flatten(), lambda ours, n: [ours.view(1, -1, 1, 1)])
 
 
+def _patterns(keys: Iterable[str]) -> str:
+    """The modules of keys, each once, with the numbers of layers as *."""
+    modules = (key.rpartition(".")[0] for key in keys)
+    return ", ".join(dict.fromkeys(re.sub(r"(?<![^.])l?\d+(?![^.])", "*", m) for m in modules))
+
+
 @dataclass(frozen=True)
 class Translation:
     """A published state dict as ours.
@@ -54,6 +60,16 @@ class Translation:
     ours: dict[str, Tensor]
     used: set[str]
     ignored: dict[str, str]
+
+    def ignored_by_reason(self) -> list[str]:
+        """A line a reason: how many keys, of which modules, and why."""
+        reasons: dict[str, list[str]] = {}
+        for key, why in self.ignored.items():
+            reasons.setdefault(why, []).append(key)
+        return [
+            f"Ignored {len(keys):,} key{'s' * (len(keys) > 1)} ({_patterns(keys)}): {why}."
+            for why, keys in reasons.items()
+        ]
 
 
 class Names:

@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from frcore.errors import unknown_name
+from frcore.errors import did_you_mean, unknown_name
 
 
 def test_a_notebook_shows_the_text_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,3 +15,8 @@ def test_a_notebook_shows_the_text_alone(capsys: pytest.CaptureFixture[str]) -> 
 def test_unknown_names_come_with_the_nearest_and_all_of_them() -> None:
     error = unknown_name("split", "tset", ["train", "test"])
     assert str(error) == "Unknown split 'tset'. Did you mean 'test'? Available: train, test."
+
+
+@pytest.mark.parametrize("word", ["CTRGCN", "ctr-gcn", "CTR_GCN", "ctrgcm"])
+def test_capitals_and_signs_do_not_hide_the_nearest_name(word) -> None:
+    assert did_you_mean(word, ["stgcn", "ctrgcn"]) == " Did you mean 'ctrgcn'?"

@@ -100,7 +100,7 @@ def test_the_command_says_what_it_used_and_what_it_assumed(weights, tiny_store, 
     assert result.exit_code == 0, result.output
     for text in (
         f"{out}: hdgcn for tiny, from hdgcn.pt (imported, sha256 ",
-        "Ignored 1 keys: the FR Head's",
+        "Ignored 1 key (ren_fin.spatio_squeeze.*): the FR Head's",
         "Assumed (defaults; no recipe is for it)",
         "  data.stream=bone\n",
         "  data.transform.frames=48\n",

@@ -6,12 +6,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from frcore.backbones import create_backbone, list_backbones
+from frcore.config import load_recipe
+from frcore.data.benchmarks import NW_UCLA
 from frcore.fr_head import FRHead
-from frcore.recognizer import Recognizer
+from frcore.recognizer import Recognizer, build_recognizer, check_model
 from frcore.skeleton import Skeleton, get_skeleton
 
 TRIANGLE = Skeleton("triangle", ("a", "b", "c"), bones=((1, 0), (2, 0)))
 TINY = list_backbones("*_tiny")
+# The promises that width could break hold for the full networks, too: at length, in the slow tier.
+EVERY = [
+    pytest.param(name, marks=() if name in TINY else pytest.mark.slow) for name in list_backbones()
+]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +63,7 @@ def test_every_family_has_a_tiny_sibling():
     assert {f"{name}_tiny" for name in list_backbones() if not name.endswith("_tiny")} == set(TINY)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("frames", [1, 2, 7, 50, 52, 64])
 def test_stage_maps_are_as_promised_whatever_the_frames(name, frames):
     backbone = make(name, frames=frames).eval()
@@ -69,7 +75,7 @@ def test_stage_maps_are_as_promised_whatever_the_frames(name, frames):
     assert all(stage.isfinite().all() for stage in stages)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("skeleton", ["ntu25", "ucla20", "coco17", TRIANGLE], ids=str)
 @pytest.mark.parametrize("persons", [1, 2])
 def test_any_body_number_of_people_and_channel_count_fits(name, skeleton, persons):
@@ -80,7 +86,7 @@ def test_any_body_number_of_people_and_channel_count_fits(name, skeleton, person
         assert {stage.shape[-1] for stage in stages} == {get_skeleton(skeleton).num_joints}
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 def test_gradients_reach_every_parameter(name, settled):
     backbone = settled(name)  # in training, norms cancel the biases before them
     stages = backbone(clips(backbone))
@@ -90,7 +96,7 @@ def test_gradients_reach_every_parameter(name, settled):
     assert all(p.grad.isfinite().all() for p in backbone.parameters())
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 def test_saved_and_loaded_it_says_the_same(name, settled, tmp_path):
     backbone = settled(name)
     save_file(backbone.state_dict(), tmp_path / "w.safetensors")
@@ -102,7 +108,7 @@ def test_saved_and_loaded_it_says_the_same(name, settled, tmp_path):
             assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 def test_in_evaluation_a_clip_does_not_depend_on_its_batch(name, settled):
     backbone = settled(name).double()
     x = clips(backbone, n=4).double()
@@ -152,7 +158,7 @@ def test_it_compiles_and_the_compiled_one_trains_alike(name, settled):
     assert (grads[1] - grads[0]).abs().max() <= 1e-3 * grads[0].abs().max()
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_head_fits_and_is_gone_at_inference(name):
     backbone = make(name, persons=2, frames=10)
     levels = (1, 5, 8, 10) if len(backbone.stage_info) == 10 else (1, 2, 3)
@@ -169,6 +175,20 @@ def test_the_head_fits_and_is_gone_at_inference(name):
     kept = {k: v for k, v in model.state_dict().items() if not k.startswith("head.")}
     plain.load_state_dict(kept, strict=True)
     assert not any("head" in key or "prototype" in key for key in plain.state_dict())
+
+
+@pytest.mark.parametrize("name", list_backbones())
+def test_a_run_accepts_it_and_counts_its_parameters_without_making_them(name):
+    levels = [1, 2, 3] if "msg3d" in name else [1, 5, 8, 10]
+    changes = {"model.backbone": name, "head.levels": levels}
+    changes["head.level_weights"] = [0.1, 0.2, 0.5, 1.0][-len(levels) :]
+    config = load_recipe("nw_ucla_joint_frhead", changes)
+    check_model(config, NW_UCLA)
+    with torch.device("meta"):
+        counted = build_recognizer(config, NW_UCLA)
+    made = build_recognizer(config, NW_UCLA)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (counted, made)]
+    assert sizes[0] == sizes[1] > 10_000
 
 
 @pytest.mark.parametrize("name", TINY)
