@@ -6,8 +6,9 @@ python benchmarks/results_page.py --check   # fails where it is out of date
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,18 @@ def page() -> str:
 def section(name: str, record: Mapping[str, Any]) -> str:
     """One file: where it was measured, its runs, what the head changed, the commands."""
     machine = record["machine"]
+    treated = {TREATMENT[run["duplicates"]] for run in record["runs"]}
     device = machine.get("device") or f"CPU, {machine['cores']} cores"
     lines = [
-        f"## {record['what']}",
+        f"## {record['what']}, copies {' or '.join(sorted(treated))}",
         "",
         f"`{name}`; {device} ({machine['processor']}), torch {machine['torch']}.",
     ]
     if "conditions" in record:
         lines[-1] += f" Conditions: {record['conditions']}."
     lines += ["", *table(COLUMNS, map(row, record["runs"]))]
-    lines += ["", "```bash", *(command(run) for run in record["runs"]), "```", ""]
+    lines += ["", *means(record["runs"])]
+    lines += ["```bash", *(command(run) for run in record["runs"]), "```", ""]
     for change in changes(record):
         lines += [f"Seed {change['seed']}: {change['verdict']}", ""]
     return "\n".join(lines)
@@ -79,12 +82,24 @@ def row(run: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a recipe of several seeds: mean and standard deviation."""
+    lines = []
+    for recipe in dict.fromkeys(run["recipe"] for run in runs):
+        mine = [run for run in runs if run["recipe"] == recipe]
+        if len(mine) < 2:
+            continue
+        values = ([run[f"accuracy_{part}"] for run in mine] for part in ("all", "unseen"))
+        both = [f"{statistics.mean(v):.2f} ± {statistics.stdev(v):.2f}" for v in values]
+        lines += [f"`{recipe}`, {len(mine)} seeds: {both[0]} % on all, {both[1]} % on unseen.", ""]
+    return lines
+
+
 def command(run: Mapping[str, Any]) -> str:
-    """What trains it."""
-    return (
-        f"frcore train {run['recipe']} --seed {run['seed']} "
-        f"--set data.duplicates={run['duplicates']}"
-    )
+    """What trains it, and what gives the two accuracies."""
+    out = f"runs/{run['recipe']}-{run['duplicates']}-s{run['seed']}"
+    changes = f"--seed {run['seed']} --set data.duplicates={run['duplicates']}"
+    return f"frcore train {run['recipe']} {changes} --out {out} && frcore predict {out}"
 
 
 def changes(record: Mapping[str, Any]) -> list[dict[str, Any]]:

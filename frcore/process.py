@@ -164,15 +164,27 @@ def _process_start(pid: int) -> str | None:
     return "dead" if fields[0] in "ZX" else f"{boot}/{fields[19]}"  # Z: killed, not yet reaped
 
 
+_PARENT = "FRCORE_PARENT"
+
+
+def living_with_us() -> dict[str, str]:
+    """Environment of a child process that should save and leave when this one is no more."""
+    return {_PARENT: str(os.getpid())}
+
+
 class StopRequest:
     """Turns SIGTERM and the first Ctrl-C into a flag, so that a step can end and be saved.
 
     A second SIGTERM ends the process at once with code 143, a second SIGINT raises
     KeyboardInterrupt. Outside the main thread it does nothing (Python allows no handlers there).
+    A process that was started with `living_with_us` also takes the end of its parent, whatever
+    ended it, as a SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        parent = os.environ.get(_PARENT, "")
+        self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
+        self._asked = False
         self.signal: signal.Signals | None = None  # which came first
         self._before: dict[int, Any] = {}
 
@@ -188,13 +200,20 @@ class StopRequest:
         self._before.clear()
 
     @property
+    def requested(self) -> bool:
+        """Whether to stop."""
+        if not self._asked and self._parent not in (None, os.getppid()):
+            self._asked, self.signal = True, signal.SIGTERM
+        return self._asked
+
+    @property
     def exit_code(self) -> int:
         """What a process stopped by this signal exits with: 143 for SIGTERM, 130 for SIGINT."""
         return 128 + self.signal if self.signal is not None else 0
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self.requested:
-            self.requested, self.signal = True, signal.Signals(number)
+        if not self._asked:
+            self._asked, self.signal = True, signal.Signals(number)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:

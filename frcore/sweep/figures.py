@@ -9,6 +9,7 @@ from scipy.stats import ttest_1samp
 
 from frcore.data.benchmarks import Benchmark, ensemble_weights
 from frcore.data.store import Store
+from frcore.display import SILENT
 from frcore.errors import UserError
 from frcore.significance import holm, mcnemar_p
 from frcore.sweep.plan import Job, Plan
@@ -76,7 +77,11 @@ def _fusion(plan: Plan, jobs: Sequence[Job], copies: frozenset[str]) -> Outcome:
     from frcore.predictions import Predictions
 
     device = plan.config.train.device
-    members = [predict(job.path, split="test", device=device) for job in jobs]
+    silent = SILENT.set(True)  # eight bars above a table say nothing
+    try:
+        members = [predict(job.path, split="test", device=device) for job in jobs]
+    finally:
+        SILENT.reset(silent)
     fused = Predictions.ensemble(members, weights=fusion_weights(plan))
     series = pd.Series(fused.correct, index=fused.sample_ids)
     return Outcome(series, copies, max(int(m.metadata["epoch"]) for m in members))
@@ -106,7 +111,8 @@ def compare(
     seeds = sorted(a.keys() & b.keys())
     pairs = [(a[seed].on(unseen), b[seed].on(unseen)) for seed in seeds]
     differences = np.array([100 * (right_b.mean() - right_a.mean()) for right_a, right_b in pairs])
-    row: dict[str, object] = {"difference": np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
+    row: dict[str, object] = dict.fromkeys(("difference", "low", "high", "p"), np.nan)
+    row |= {"pairs": len(pairs), "test": ""}
     if not pairs:
         return row
     row["difference"] = float(differences.mean())
@@ -127,11 +133,11 @@ def table_of_rows(
     """A row a row of the paper's table; accuracies and differences in points of percent.
 
     Returns:
-        `runs` (finished), `accuracy` and `sd` over seeds (NaN for one), `against` (a row), and
-        against it `difference`, `low`, `high` (95 %), `p`, `p_holm` (for the number of rows) and
-        `test`. Where test clips are copies of training clips, the same of the others: `unseen`,
-        `unseen_sd`, `unseen_difference`, ... `parameters` (millions, in training),
-        `paper_parameters` and `paper` (published accuracy, see the notes).
+        `model`, `runs` (finished), `accuracy` and `sd` over seeds (NaN for one), `against` (a row)
+        and against it `difference`, `low`, `high` (95 %), `p`, `p_holm` (for the number of rows),
+        `pairs` (seeds that both have) and `test`. Where test clips are copies of training clips,
+        the same of the others: `unseen`, `unseen_sd`, `unseen_difference`, ... `parameters`
+        (millions, in training), `paper_parameters` and `paper` (published accuracy, see the notes).
     """
     by_row = {
         row.name: {seed: found[row.name, seed] for seed in plan.seeds if (row.name, seed) in found}
@@ -142,7 +148,9 @@ def table_of_rows(
     rows = []
     for row in plan.table.rows:
         mine = by_row[row.name]
-        line = {"row": row.name, "runs": len(mine), "against": row.against or ""}
+        line = {"row": row.name, "model": "", "runs": len(mine), "against": row.against or ""}
+        if not row.members:
+            line["model"] = plan.grid[row.name, plan.seeds[0]].config.model_name
         for unseen in parts:
             line |= _spread([outcome.accuracy(unseen) for outcome in mine.values()], unseen)
             changed = compare(by_row.get(row.against, {}), mine, unseen=unseen)
@@ -155,7 +163,7 @@ def table_of_rows(
     for unseen in parts:
         p = _name("p", unseen)
         table.insert(table.columns.get_loc(p) + 1, _name("p_holm", unseen), holm(table[p]))
-    return table.drop(columns="unseen_test", errors="ignore")
+    return table.drop(columns=["unseen_test", "unseen_pairs"], errors="ignore")
 
 
 def _name(column: str, unseen: bool) -> str:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from frcore.errors import UserError
+from frcore.process import living_with_us
 from frcore.sweep.plan import Job
 
 QUIET = {"TQDM_DISABLE": "1"}  # a log file needs no progress bar
@@ -20,7 +21,7 @@ def launch(
     """Starts `frcore ...` with this Python; what it prints goes to the end of `log`.
 
     It gets a session of its own: Ctrl-C in a terminal reaches the sweep alone, which then tells its
-    processes to save, once.
+    processes to save, once. It saves and leaves also where this process is killed.
     """
     program, *rest = command
     words = [sys.executable, "-m", program, *rest]
@@ -31,7 +32,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **QUIET, **environment},
+            env={**os.environ, **QUIET, **living_with_us(), **environment},
             cwd=folder,
             start_new_session=True,
         )

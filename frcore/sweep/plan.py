@@ -193,13 +193,13 @@ def _job(
     model = config.model_name.replace("+", "_")
     name = f"{model}-{config.data.stream}-s{seed}-{config.hash}"
     path = out / config.benchmark / name
-    settings = [word for key, value in changes.items() for word in ("--set", _text(key, value))]
+    settings = [word for key, value in changes.items() for word in ("--set", setting(key, value))]
     where = [] if device is None else ["--device", device]
     command = ["frcore", "train", base.name, *settings, "--seed", str(seed), *where]
     return Job(row.name, seed, config, path, (*command, "--out", str(path)))
 
 
-def _text(key: str, value: Any) -> str:
+def setting(key: str, value: Any) -> str:
     """KEY=VALUE as `frcore train --set` reads it."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
     return f"{key}={text.removesuffix(END).strip()}"

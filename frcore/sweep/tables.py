@@ -64,8 +64,8 @@ def _ablation() -> Table:
         ),
         (
             "CL: contrastive loss on the last level; ST: spatial and temporal branches; ML: four "
-            "levels. How the rows between the first and the last are built is not published; these "
-            "have the paper's numbers of parameters.",
+            "levels. How the rows between the first and the last are built is not published; with "
+            "CTR-GCN and 120 classes ours have the paper's numbers of parameters.",
         ),
         (BASELINE, "CL loss, ST decoupling, ML refinement"),
     )
@@ -125,7 +125,7 @@ def _backbones() -> Table:
         (
             "stgcn is the paper's ST-GCN, a baseline of the CTR-GCN authors; the paper's 2s-AGCN "
             "is aagcn. tcagcn is built without 0.66 M parameters that the published one carries "
-            "and never uses.",
+            "and never uses; hdgcn has the body's root as its centre.",
         ),
     )
 

@@ -42,6 +42,28 @@ def test_the_first_signal_lets_the_step_end(name, code):
 
 
 @POSIX
+def test_the_end_of_the_parent_is_a_request_where_it_was_asked_for():
+    starts = (
+        "import os, subprocess, sys, time\n"
+        "from frcore.process import living_with_us\n"
+        "child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=1, bufsize=0,\n"
+        "                         env={**os.environ, **(living_with_us() if {told} else {})})\n"
+        "time.sleep(60)\n"
+    )
+    for told, said in ((True, "SIGTERM 143"), (False, "nothing")):
+        loop = LOOP.format(leave="True").replace("1200", "1200" if told else "20")
+        loop = loop.replace("stop.signal.name", "stop.signal.name if stop.signal else 'nothing'")
+        parent = subprocess.Popen(
+            [sys.executable, "-c", starts.replace("{told}", str(told)), loop],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        assert parent.communicate(timeout=30)[0].startswith(said)
+
+
+@POSIX
 def test_a_second_sigterm_exits_at_once_with_143():
     process = python(LOOP.format(leave="False"))
     process.terminate()

@@ -50,7 +50,7 @@ def test_a_finished_sweep_is_only_shown(plan_of, write_run, monkeypatch):
         write_run(job, [[1, 0, job.seed]])
     result = run(*words(plan))
     assert result.exit_code == 0, result.output
-    assert "| with FR Head | 2 | 50.00 ± 23.57 | +0.00 |" in result.stdout
+    assert "| with FR Head | ctrgcn_tiny+fr | 2 | 50.00 ± 23.57 | +0.00 |" in result.stdout
     assert f"Written to {plan.out}" in result.stdout and "frviz compare" in result.stdout
 
 
@@ -131,7 +131,8 @@ def test_four_runs_of_which_one_is_killed(plan_of, tmp_path):
     assert done and again.returncode == 0, err
     after = {job.path: (job.path / LAST).stat().st_mtime_ns for job in plan.jobs}
     assert {path for path in after if after[path] != before[path]} == {victim.path}
-    assert "| without FR Head | 2 |" in out and "| with FR Head | 2 |" in out
+    assert "| without FR Head | ctrgcn_tiny | 2 |" in out
+    assert "| with FR Head | ctrgcn_tiny+fr | 2 |" in out
     assert_as_if_never_stopped(victim, tmp_path / "alone")
 
 
@@ -149,9 +150,9 @@ def test_the_sweep_itself_is_killed(plan_of, number, tmp_path):
         assert plan.jobs[0].state == "partial"
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)
-    out, err = start(plan).communicate(timeout=240)  # waits for what the killed one left behind
+    out, err = start(plan).communicate(timeout=240)  # waits for one that is still leaving
     assert [job.state for job in plan.jobs] == ["finished", "finished"], out + err
-    assert "| with FR Head | 1 |" in out
+    assert "| with FR Head | ctrgcn_tiny+fr | 1 |" in out
     assert_as_if_never_stopped(plan.jobs[0], tmp_path / "alone")
 
 

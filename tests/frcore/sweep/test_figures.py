@@ -106,23 +106,29 @@ def test_the_result_in_words_and_as_a_markdown_table(finished):
     assert lines[0].startswith("### table4: difficulty levels")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:6]]
     assert cells[0] == [
-        *("row", "runs", "test, %", "test: difference", "test: 95 % interval", "test: p (Holm)"),
-        *("parameters, M", "published, % (NTU 120 X-Sub)"),
+        *("row", "model", "runs", "test, %"),
+        *("test: difference", "test: 95 % interval", "test: p (Holm)"),
+        *("parameters, M", "published on NTU 120 X-Sub, %"),
     ]
-    assert {len(line) for line in cells} == {8}
-    assert cells[2][:6] == [BASELINE, "2", "37.50 ± 17.68", "", "", ""]
+    assert {len(line) for line in cells} == {9}
+    assert cells[2][:7] == [BASELINE, "ctrgcn_tiny", "2", "37.50 ± 17.68", "", "", ""]
     # differences 25 and 50: 37.5 -+ 12.7062 * 12.5; p = 1 - 2/pi * atan(3), one degree of freedom
-    assert cells[3][:5] == [FR_HEAD, "2", "75.00 ± 35.36", "+37.50", "-121.33 to +196.33"]
-    assert cells[3][5] == f"{1 - 2 / math.pi * math.atan(3):.2f}"
+    assert cells[3][:4] == [FR_HEAD, "ctrgcn_tiny+fr", "2", "75.00 ± 35.36"]
+    assert cells[3][4:6] == ["+37.50", "-121.33 to +196.33"]
+    assert cells[3][6] == f"{1 - 2 / math.pi * math.atan(3):.2f}"
     text = " ".join(result.notes)
     for said in ("tiny, protocol default, stream bone", "nothing was selected on test clips",
                  "none a copy of a training clip", "over seeds 0 to 1", "NTU 120 X-Sub, other data",
-                 "changed: benchmark = tiny, train.epochs = 3"):  # fmt: skip
+                 "one degree of freedom", "tiny siblings", "Trained on 32 clips; torch ",
+                 "changed: benchmark=tiny, train.epochs=3"):  # fmt: skip
         assert said in text
     assert result.path.read_text(encoding="utf-8") == result.markdown == repr(result)
     written = pd.read_csv(result.path.with_suffix(".csv"), index_col="row")
     assert written.loc[FR_HEAD, "difference"] == 37.5
     assert list(result.runs["accuracy"]) == [25, 50, 50, 100]
+    runs = pd.read_csv(result.runs_path)
+    assert list(runs["config_hash"]) == [job.config.hash for job in finished.grid.values()]
+    assert list(runs["directory"]) == [str(job.path) for job in finished.grid.values()]
     assert result.unfinished == [] and set(result.runs["state"]) == {"finished"}
     assert result.next_step.startswith(f"frviz compare {finished.grid[BASELINE, 0].path} ")
     assert f"--a {finished.grid[BASELINE, 1].path}" in result.next_step
@@ -137,6 +143,32 @@ def test_what_is_not_finished_is_said(plan_of, write_run):
     assert list(result.runs["state"]) == ["finished", "failed", "partial", "waiting"]
     assert len(result.unfinished) == 3
     assert "1 of 4 runs are finished" in result.markdown
+
+
+def test_words_follow_the_seeds_that_are_there(plan_of, write_run):
+    plan = plan_of("table1", seeds=2)
+    first, second, *_ = [row.name for row in plan.table.rows]
+    for row, seed in ((first, 0), (first, 1), (second, 0)):
+        write_run(plan.grid[row, seed], [[seed, 1, 0, row == second]])
+    result = SweepResult.of(plan, open_store("tiny"), {})
+    text = " ".join(result.notes)
+    assert "over the seeds that are finished (column runs)" in text
+    assert "McNemar" in text and "Student" not in text
+    write_run(plan.grid[second, 1], [[1, 1, 1, 1]])
+    third = plan.table.rows[2].name
+    write_run(plan.grid[third, 0], [[1, 1, 1, 1]])
+    text = " ".join(SweepResult.of(plan, open_store("tiny"), {}).notes)
+    assert "Student" in text and f"('{third}': one seed so far): p of the exact McNemar" in text
+    with_one = SweepResult.of(plan_of("table1", seeds=1), open_store("tiny"), {})
+    assert "One seed a row" in with_one.markdown and "Student" not in with_one.markdown
+
+
+def test_other_seeds_or_settings_do_not_replace_a_table(plan_of):
+    store = open_store("tiny")
+    plans = [plan_of(), plan_of(seeds=1), plan_of(changes={"train.epochs": 4})]
+    paths = {SweepResult.of(plan, store, {}).path for plan in plans}
+    assert len(paths) == 3
+    assert SweepResult.of(plan_of(), store, {}).path in paths
 
 
 def test_nothing_finished_writes_nothing(plan_of):
