@@ -84,5 +84,5 @@ def test_every_run_has_its_command_on_the_page() -> None:
     for path in FILES:
         for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
             changes = f"--seed {run['seed']} --set data.duplicates={run['duplicates']}"
-            assert f"frcore train {run['recipe']} {changes}\n" in page
+            assert f"frcore train {run['recipe']} {changes} --out " in page
             assert f"{run['accuracy_unseen']:.2f} ({run['clips_unseen']})" in page
