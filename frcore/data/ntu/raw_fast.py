@@ -12,11 +12,10 @@ import numpy as np
 BODY_FIELDS, JOINT_FIELDS, NUM_JOINTS = 10, 12, 25
 _BODY_LINES = 2 + NUM_JOINTS  # the body's own, the joint count, the joints
 _MAX_BYTES = 16 * 1024 * 1024  # memory is some five times the file's; real ones have 0.1 to 5 MB
-_BLOCK = 1 << 16  # bytes looked at together: they and what is made of them stay in the cache
 _BYTES_PER_BLANK = 4  # at least, on average: bounds the memory for the places of all blanks
-_SLACK = 64  # but for files of a few lines
 _FRACTION = 8  # digits after the point that a word holds; Kinect's files have 6 to 8, seldom more
-_LF, _CR, _SPACE, _MINUS, _POINT, _NINE, _ZERO = b"\n\r -.90"
+_KNOWN = b"+-.0123456789eE \r\n"
+_LF, _CR, _SPACE, _MINUS, _POINT, _ZERO = b"\n\r -.0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,38 +99,23 @@ def read_fast(content: bytes) -> Skeletons | None:
 
 def _find_fields(content: bytes) -> _Layout | None:
     """Where the blanks are, if there is one between numbers and nothing else in the file."""
+    if len(content) > _MAX_BYTES or content.translate(None, delete=_KNOWN):
+        return None
     text = np.frombuffer(content, np.uint8)
-    if len(text) > _MAX_BYTES or b"/" in content:
+    is_blank = text <= _SPACE
+    if _BYTES_PER_BLANK * np.count_nonzero(is_blank) > len(text):
         return None
-    found = [_find_blanks(text[start : start + _BLOCK]) for start in range(0, len(text), _BLOCK)]
-    if any(places is None for places in found):
-        return None
-    for block, places in enumerate(found):
-        places += block * _BLOCK
-    blanks = np.concatenate(found)
-    kinds, gaps = text[blanks], np.diff(blanks, prepend=-1)
+    blanks = np.flatnonzero(is_blank)
+    kinds = text[blanks]
     newlines = np.flatnonzero(kinds == _LF)
     returns = np.count_nonzero(kinds == _CR)
-    before_lf = np.count_nonzero((kinds[newlines - 1] == _CR) & (gaps[newlines] == 1))
-    if returns not in (0, len(newlines)) or before_lf != returns:
+    adjacent = blanks[1:] == blanks[:-1] + 1  # none but the LF of CRLF follows on another blank
+    if blanks[0] == 0 or returns not in (0, len(newlines)) or adjacent.sum() != returns:
         return None
-    one_each = np.count_nonzero(gaps == 1) == returns  # none but LF follows on another
-    spaces = np.count_nonzero(kinds == _SPACE)
-    if not one_each or spaces + len(newlines) + returns < len(blanks):
+    before = newlines - 1
+    if returns and not ((kinds[before] == _CR) & adjacent[before]).all():
         return None
     return _Layout(blanks, newlines, ending=2 if returns else 1)
-
-
-def _find_blanks(block: np.ndarray) -> np.ndarray | None:
-    """Places of blanks and control characters, if all else are number's characters or "/"."""
-    mask = block <= _SPACE
-    if _BYTES_PER_BLANK * np.count_nonzero(mask) > len(block) + _SLACK:
-        return None
-    places = np.flatnonzero(mask)
-    known = len(places) + np.count_nonzero(block - np.uint8(_MINUS) <= _NINE - _MINUS)  # -./0..9
-    if known < len(block):  # numbers such as 4.5E-05
-        known += sum(np.count_nonzero(block == letter) for letter in b"eE+")
-    return places if known == len(block) else None
 
 
 def _walk(num_fields: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
