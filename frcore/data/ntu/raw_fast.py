@@ -15,7 +15,7 @@ _MAX_BYTES = 16 * 1024 * 1024  # memory is some five times the file's; real ones
 _BYTES_PER_BLANK = 4  # at least, on average: bounds the memory for the places of all blanks
 _FRACTION = 8  # digits after the point that a word holds; Kinect's files have 6 to 8, seldom more
 _KNOWN = b"+-.0123456789eE \r\n"
-_LF, _CR, _SPACE, _MINUS, _POINT, _ZERO = b"\n\r -.0"
+_LF, _SPACE, _MINUS, _POINT, _ZERO = b"\n -.0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +106,14 @@ def _find_fields(content: bytes) -> _Layout | None:
     if _BYTES_PER_BLANK * np.count_nonzero(is_blank) > len(text):
         return None
     blanks = np.flatnonzero(is_blank)
-    kinds = text[blanks]
-    newlines = np.flatnonzero(kinds == _LF)
-    returns = np.count_nonzero(kinds == _CR)
-    adjacent = blanks[1:] == blanks[:-1] + 1  # none but the LF of CRLF follows on another blank
-    if blanks[0] == 0 or returns not in (0, len(newlines)) or adjacent.sum() != returns:
+    newlines = np.flatnonzero(text[blanks] == _LF)
+    adjacent = blanks[1:] == blanks[:-1] + 1
+    if not adjacent.any():
+        return _Layout(blanks, newlines, ending=1)
+    # Two blanks together are CRLF, at the end of each line and nowhere else.
+    if np.count_nonzero(adjacent) != len(newlines) or not adjacent[newlines - 1].all():
         return None
-    before = newlines - 1
-    if returns and not ((kinds[before] == _CR) & adjacent[before]).all():
-        return None
-    return _Layout(blanks, newlines, ending=2 if returns else 1)
+    return _Layout(blanks, newlines, ending=2)
 
 
 def _walk(num_fields: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
@@ -131,7 +129,7 @@ def _walk(num_fields: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
     single = num_fields == 1
     if not joints[bodies[:, None] + np.arange(2, _BODY_LINES)].all():
         return None
-    if np.count_nonzero(joints) != NUM_JOINTS * len(bodies) or not single[bodies + 1].all():
+    if not single[bodies + 1].all():
         return None
     single[bodies + 1] = False  # joint counts: what is left are the counts of frames and bodies
     headers = np.flatnonzero(single)
@@ -172,7 +170,7 @@ def _numbers(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray
     lead = starts + negative
     digit = text[lead] - np.uint8(_ZERO)
     length = ends - lead - 2
-    usual = (digit <= 9) & (text[lead + 1] == _POINT) & (length >= 0) & (length <= _FRACTION)
+    usual = (digit <= 9) & (text[lead + 1] == _POINT) & (length <= _FRACTION)
     words = np.ndarray(len(content) - 7, "<u8", content, strides=(1,))  # eight bytes from each on
     fraction, digits_only = _eight_digits(words[lead + 2], length.clip(0, _FRACTION))
     values = (digit * 1e8 + fraction) / 1e8
