@@ -93,7 +93,8 @@ def tidy_clip(
 
     Persons that are zero throughout are not stored (so a clip with only a second person has it in
     slot 0), unless the record says so; of more persons than the benchmark holds, those with the
-    most energy stay, in their order. Energy is the variance over joints and frames, summed over the axes.
+    most energy stay, in their order. Energy is the variance over joints and frames, summed over
+    the axes.
 
     Raises:
         UserError: naming the clip, what is wrong and what was expected.
