@@ -79,6 +79,7 @@ TORCH_FREE = {
     "frcore.data.fetch",
     "frcore.data.ntu.prepare",
     "frcore.data.ntu.raw",
+    "frcore.data.ntu.raw_synthetic",
     "frcore.data.ntu.workers",
     "frcore.data.store",
     "frcore.data.synthetic",
