@@ -48,7 +48,7 @@ def raw_set() -> dict[str, bytes]:
     return plain | {
         "S005C001P001R001A050": write_skeleton(together(20, *two)),
         "S005C001P001R001A051": write_skeleton(together(30, *joined)),
-        "S005C001P001R001A052": write_skeleton(together(22, *haunted)),  # begins and ends without a body
+        "S005C001P001R001A052": write_skeleton(together(22, *haunted)),  # nobody at both ends
         "S005C001P001R001A053": write_skeleton(together(5)),  # nobody is ever there
         "S005C001P001R001A054": write_skeleton(together(8, *brief)),
     }  # fmt: skip
