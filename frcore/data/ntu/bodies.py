@@ -102,11 +102,9 @@ def _without_spread(bodies: list[_Body], preset: NtuPreset) -> list[_Body]:
             break
         upright = _upright(body.joints, preset.spread_ratio)
         noisy = len(upright) - int(upright.sum())
-        if noisy == 0:
-            continue
         if noisy / len(upright) >= preset.max_spread_share:
             kept.remove(body)
-        elif preset.upright_motion:
+        elif noisy and preset.upright_motion:
             body.motion = min(body.motion, _motion(body.joints[upright]))
     return kept
 

@@ -208,6 +208,14 @@ def test_bodies_with_at_most_one_frame_in_common_are_one_person(start, persons):
         assert runs(owners(chosen)[:, 1]) == [(0, 28), (20, 32)] and chosen.merged == 0
 
 
+@pytest.mark.parametrize(("start", "persons"), [(29, 1), (28, 2)])
+def test_by_frames_one_in_common_is_no_second_person_either(start, persons):
+    bodies = body(10, range(30), motion=2), body(20, range(start, 60))
+    chosen = choose_bodies(clip(*bodies), CLEAN)
+    assert chosen.joints.shape[1] == persons
+    assert runs(owners(chosen)[:, 0])[0] == (10, 30)  # and nothing is overwritten
+
+
 def test_without_overwriting_the_first_keeps_its_frame():
     bodies = body(10, range(30), motion=2), body(20, range(29, 60))
     chosen = choose_bodies(clip(*bodies), replace(FIELD, overwrite=False))

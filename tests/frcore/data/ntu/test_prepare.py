@@ -514,7 +514,10 @@ print(len(store), *(resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds
 
 @pytest.mark.slow
 def test_memory_hardly_grows_with_the_clips(write_files, tmp_path):
-    """Parent and the largest worker, in MB, at 1,000 and at 16,000 files of one frame."""
+    """Parent and the largest worker, in MB, at 1,000 and at 16,000 files of one frame.
+
+    What grows is tables: of the zip's members in every process, of the samples in the parent.
+    """
     joint = b"0.1 0.9 3 277.4 191.9 1036.2 519.7 -0.2 0.03 0.9 -0.1 2\r\n"
     content = b"1\r\n1\r\n7 0 1 1 1 1 0 -0.05 0.2 2\r\n25\r\n" + 25 * joint
     peaks = []
@@ -534,7 +537,7 @@ def test_memory_hardly_grows_with_the_clips(write_files, tmp_path):
         assert clips == count
         peaks.append((parent, worker))
     (small, small_worker), (large, large_worker) = peaks
-    for first, last, limit in ((small, large, 400), (small_worker, large_worker, 200)):
+    for first, last, limit in ((small, large, 300), (small_worker, large_worker, 250)):
         at_full_scale = first + (last - first) * 113_945 / 15_000
         assert at_full_scale < limit, peaks
 
