@@ -134,7 +134,7 @@ def _add(
     try:
         parsed = parse_name(name)
     except UserError as error:
-        listing.refused.append(LeftOut(path, "bad name", str(error)))
+        listing.refused.append(LeftOut(path, "bad name", f"{place}: {error}"))
         return
     if name in seen:
         twice = f"the same name twice: {seen[name]} and {place}"

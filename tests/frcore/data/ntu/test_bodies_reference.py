@@ -188,11 +188,11 @@ def compare(clip):
 
 def test_random_clips_are_as_the_description_says():
     rng = np.random.default_rng(0)
-    found = [compare(random_clip(rng)) for _ in range(1000)]
+    found = [compare(random_clip(rng)) for _ in range(600)]
     chosen = [one for one in found if one is not None]
     assert len(chosen) < len(found)
     for rule in ("short", "spread", "merged", "discarded", "empty_frames"):  # each had its turn
-        assert sum(getattr(one, rule) > 0 for one in chosen) > 20, rule
+        assert sum(getattr(one, rule) > 0 for one in chosen) > 10, rule
 
 
 @pytest.mark.slow

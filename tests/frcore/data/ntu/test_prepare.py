@@ -82,7 +82,7 @@ def as_expected(outcome, bodies):
 
 @pytest.mark.parametrize(("benchmark", "zipped"), [("ntu60", False), ("ntu120", True)])
 def test_a_synthetic_raw_set_becomes_what_is_known_of_it(benchmark, zipped, tmp_path):
-    expected = write_raw_set(tmp_path / "raw", 60, benchmark=benchmark, zipped=zipped)
+    expected = write_raw_set(tmp_path / "raw", 42, benchmark=benchmark, zipped=zipped)
     sources = sorted((tmp_path / "raw").glob("*.zip")) if zipped else [tmp_path / "raw"]
     assert len(sources) == 1 + zipped
     store = prepare(sources, benchmark=benchmark, workers=1, root=tmp_path)
