@@ -12,11 +12,10 @@ import numpy as np
 BODY_FIELDS, JOINT_FIELDS, NUM_JOINTS = 10, 12, 25
 _BODY_LINES = 2 + NUM_JOINTS  # the body's own, the joint count, the joints
 _MAX_BYTES = 16 * 1024 * 1024  # memory is some five times the file's; real ones have 0.1 to 5 MB
-_BLOCK = 1 << 16  # bytes looked at together: they and what is made of them stay in the cache
 _BYTES_PER_BLANK = 4  # at least, on average: bounds the memory for the places of all blanks
-_SLACK = 64  # but for files of a few lines
 _FRACTION = 8  # digits after the point that a word holds; Kinect's files have 6 to 8, seldom more
-_LF, _CR, _SPACE, _MINUS, _POINT, _NINE, _ZERO = b"\n\r -.90"
+_KNOWN = b"+-.0123456789eE \r\n"
+_LF, _SPACE, _MINUS, _POINT, _ZERO = b"\n -.0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,38 +99,21 @@ def read_fast(content: bytes) -> Skeletons | None:
 
 def _find_fields(content: bytes) -> _Layout | None:
     """Where the blanks are, if there is one between numbers and nothing else in the file."""
+    if len(content) > _MAX_BYTES or content.translate(None, delete=_KNOWN):
+        return None
     text = np.frombuffer(content, np.uint8)
-    if len(text) > _MAX_BYTES or b"/" in content:
+    is_blank = text <= _SPACE
+    if _BYTES_PER_BLANK * np.count_nonzero(is_blank) > len(text):
         return None
-    found = [_find_blanks(text[start : start + _BLOCK]) for start in range(0, len(text), _BLOCK)]
-    if any(places is None for places in found):
+    blanks = np.flatnonzero(is_blank)
+    newlines = np.flatnonzero(text[blanks] == _LF)
+    adjacent = blanks[1:] == blanks[:-1] + 1
+    if not adjacent.any():
+        return _Layout(blanks, newlines, ending=1)
+    # Two blanks together are CRLF, at the end of each line and nowhere else.
+    if np.count_nonzero(adjacent) != len(newlines) or not adjacent[newlines - 1].all():
         return None
-    for block, places in enumerate(found):
-        places += block * _BLOCK
-    blanks = np.concatenate(found)
-    kinds, gaps = text[blanks], np.diff(blanks, prepend=-1)
-    newlines = np.flatnonzero(kinds == _LF)
-    returns = np.count_nonzero(kinds == _CR)
-    before_lf = np.count_nonzero((kinds[newlines - 1] == _CR) & (gaps[newlines] == 1))
-    if returns not in (0, len(newlines)) or before_lf != returns:
-        return None
-    one_each = np.count_nonzero(gaps == 1) == returns  # none but LF follows on another
-    spaces = np.count_nonzero(kinds == _SPACE)
-    if not one_each or spaces + len(newlines) + returns < len(blanks):
-        return None
-    return _Layout(blanks, newlines, ending=2 if returns else 1)
-
-
-def _find_blanks(block: np.ndarray) -> np.ndarray | None:
-    """Places of blanks and control characters, if all else are number's characters or "/"."""
-    mask = block <= _SPACE
-    if _BYTES_PER_BLANK * np.count_nonzero(mask) > len(block) + _SLACK:
-        return None
-    places = np.flatnonzero(mask)
-    known = len(places) + np.count_nonzero(block - np.uint8(_MINUS) <= _NINE - _MINUS)  # -./0..9
-    if known < len(block):  # numbers such as 4.5E-05
-        known += sum(np.count_nonzero(block == letter) for letter in b"eE+")
-    return places if known == len(block) else None
+    return _Layout(blanks, newlines, ending=2)
 
 
 def _walk(num_fields: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
@@ -147,7 +129,7 @@ def _walk(num_fields: np.ndarray, bodies: np.ndarray) -> np.ndarray | None:
     single = num_fields == 1
     if not joints[bodies[:, None] + np.arange(2, _BODY_LINES)].all():
         return None
-    if np.count_nonzero(joints) != NUM_JOINTS * len(bodies) or not single[bodies + 1].all():
+    if not single[bodies + 1].all():
         return None
     single[bodies + 1] = False  # joint counts: what is left are the counts of frames and bodies
     headers = np.flatnonzero(single)
@@ -188,7 +170,7 @@ def _numbers(content: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray
     lead = starts + negative
     digit = text[lead] - np.uint8(_ZERO)
     length = ends - lead - 2
-    usual = (digit <= 9) & (text[lead + 1] == _POINT) & (length >= 0) & (length <= _FRACTION)
+    usual = (digit <= 9) & (text[lead + 1] == _POINT) & (length <= _FRACTION)
     words = np.ndarray(len(content) - 7, "<u8", content, strides=(1,))  # eight bytes from each on
     fraction, digits_only = _eight_digits(words[lead + 2], length.clip(0, _FRACTION))
     values = (digit * 1e8 + fraction) / 1e8

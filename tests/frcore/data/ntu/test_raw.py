@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frcore.data.ntu.raw import NoBodyError, RawError, parse_skeleton
-from frcore.data.ntu.raw_fast import read_fast
+from frcore.data.ntu.raw import NoBodyError, RawError, parse_skeleton, read_exact
+from frcore.data.ntu.raw_fast import _eight_digits, read_fast
 from frcore.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -101,10 +101,10 @@ def test_ids_are_64_bit_integers(body_id):
 @pytest.mark.parametrize(
     "text",
     [
-        "0.1843969", "-0.1843969", "3.712826", "0", "-0", "-0.0", "12.5", "1.", ".5", "-.5", "+1.5",
+        "0.1843969", "-0.1843969", "3.712826", "0", "-0", "-0.0", "12.5", "1.", ".5", "-.5", "+.5",
         "0.04286791", "0.004286791", "0.0004286791", "-4.286791E-05", "1e-40", "1e-400", "1E+2",
         "0.12345678901234567", "9007199254740993", "0.00000001", "9.99999999", "00.5", "-3",
-        "1.0e0", "0.1000000014901161", "0.10000000894069671630859375", "3.4028235e38",
+        "+1.5", "1.0e0", "0.1000000014901161", "0.10000000894069671630859375", "3.4028235e38",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("ending", ["\r\n", "\n"])
@@ -183,6 +183,13 @@ def without(line: int) -> bytes:
     return joined(lines)
 
 
+def moved_line(source: int, target: int) -> bytes:
+    """GOOD with a line at another place: the number of lines stays."""
+    lines = lines_of(GOOD)
+    lines.insert(target - 1, lines.pop(source - 1))
+    return joined(lines)
+
+
 X = b"0.1 0.2 0.3 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.9692109 0.1 2"
 
 
@@ -212,10 +219,25 @@ X = b"0.1 0.2 0.3 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.969
         (replaced(4, b"24"), 4, "the body has 24 joints; expected 25"),
         (replaced(4, b"26"), 4, "the body has 26 joints; expected 25"),
         (replaced(4, b"e7"), 4, "the number of joints is 'e7'"),
+        (replaced(4, b"250"), 4, "the body has 250 joints; expected 25"),
+        (replaced(4, b"35"), 4, "the body has 35 joints; expected 25"),
+        (replaced(4, b"25 7"), 4, "the number of joints .1 field., found 2 fields"),
+        (replaced(2, b"12"), 30, "expected body 2 of 12 in frame 1"),
+        (replaced(30, b"0\r\n0"), 87, "file goes on after the last of 4 frames"),
+        (replaced(30, b"0\r\n1 2 3 4 5"), 31, "number of bodies in frame 3 .*found 5 fields"),
+        (replaced(30, b"0\r\n" + X), 31, "number of bodies in frame 3 .*found 12 fields"),
+        (moved_line(10, 40), 29, "expected joint 25 of 25 .*, found 1 fields: '0'"),
+        (joined([b"1", *lines_of(GOOD)[2:29], b"0"]), 2, "number of bodies in frame 1 .*10 fields"),
+        (joined([b"1" + b" 0" * 9, *lines_of(GOOD)[3:29], b"1", b"0"]), 1, "the number of frames"),
         (without(10), 29, "expected joint 25 of 25 .*, found 1 fields: '0'"),
         (replaced(10, X + b"\r\n" + X), 30, "expected the number of bodies in frame 2"),
         (replaced(10, X + b" 7"), 10, "joint 6 of 25 .12 fields., found 13 fields"),
         (replaced(10, X[:-2]), 10, "found 11 fields"),
+        (replaced(10, X[:-2].replace(b" ", b"  ", 1)), 10, "found 11 fields"),
+        (replaced(10, X[:-2].replace(b" ", b"  ", 1).replace(b" -", b"\r-")), 10, "11 fields"),
+        (GOOD.replace(b"\r\n", b"\n", 1).replace(b" 0 1 1", b"  1 1", 1), 3, "found 9 fields"),
+        (replaced(10, X.replace(b"0.2", b"e.5", 1)), 10, "y is 'e.5'; expected a number"),
+        (replaced(10, X.replace(b"0.2", b"-e.5", 1)), 10, "y is '-e.5'; expected a number"),
         (replaced(3, b"5 0 1 1 1 1 0 0.1 0.2"), 3, "body 1 of 1 .*10 fields.*found 9 fields"),
         (replaced(3, b"5.5 0 1 1 1 1 0 0.1 0.2 2"), 3, "the body id is '5.5'; expected a 64-bit"),
         (replaced(3, b"%d 0 1 1 1 1 0 0.1 0.2 2" % 2**64), 3, "expected a 64-bit"),
@@ -262,6 +284,20 @@ def test_file_without_any_body_has_an_error_of_its_own(content):
         parse_skeleton(content)
 
 
+def test_eight_digits_know_digits_from_all_other_bytes():
+    for place in range(8):
+        for byte in range(256):
+            text = bytearray(b"12345678")
+            text[place] = byte
+            words = np.frombuffer(text, "<u8").repeat(9)
+            values, digits_only = _eight_digits(words, np.arange(9))
+            for length in range(9):
+                kept = bytes(text[:length])
+                is_number = all(byte in b"0123456789" for byte in kept)
+                assert digits_only[length] == is_number
+                assert not is_number or values[length] == int(kept.ljust(8, b"0"))
+
+
 # ---- damaged at random --------------------------------------------------------------------------
 
 
@@ -291,11 +327,70 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
+def edited(content: bytes, rng: random.Random) -> bytes:
+    """With one to three changes that leave lines and fields as such."""
+    lines = [line.split(b" ") for line in content.split(b"\r\n")]
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(len(lines))
+        line = lines[place]
+        kind = rng.randrange(6)
+        if kind == 0 and len(lines) > 1:
+            lines.insert(rng.randrange(len(lines)), lines.pop(place))
+        elif kind == 1:
+            lines.insert(rng.randrange(len(lines)), list(line))
+        elif kind == 2 and len(lines) > 1:
+            del lines[place]
+        elif kind == 3:
+            line[rng.randrange(len(line))] = rng.choice(ODD_FIELDS)
+        elif kind == 4:
+            line.insert(rng.randrange(len(line) + 1), rng.choice(ODD_FIELDS))
+        else:
+            del line[rng.randrange(len(line)) :][:1]
+    ending = rng.choice((b"\r\n", b"\n", b" \n"))
+    return ending.join(rng.choice((b" ",) * 99 + (b"\r",)).join(line) for line in lines)
+
+
+ODD_FIELDS = (
+    b"",
+    b"0",
+    b"1",
+    b"2",
+    b"12",
+    b"25",
+    b"250",
+    b"-",
+    b".",
+    b"e",
+    b"+.5",
+    b"5.",
+    b"-.5e1",
+)
+ODD_FIELDS += (
+    b"1.25",
+    b"1.2.5",
+    b"1..5",
+    b"..5",
+    b"e.5",
+    b"-0",
+    b"1e400",
+    b"\r",
+    b"1-2",
+    b"9.123456789",
+)
+
+
 def fuzz(count: int, seed: int, reference: ModuleType) -> tuple[int, int]:
     """Parses mutated files; what is accepted has to be what the plain parser reads."""
     rng, accepted, named = random.Random(seed), 0, 0
     for _ in range(count):
-        content = mutated(GOOD, rng)
+        content = (mutated if rng.random() < 0.5 else edited)(GOOD, rng)
+        with np.errstate(over="ignore"):
+            usual = read_fast(content)
+        if usual is not None:  # the exact reader accepts it too, and reads the same
+            exact = read_exact(content)
+            assert usual.body_ids == exact.body_ids
+            assert usual.joints.tobytes() == exact.joints.tobytes()
+            assert usual.bodies_per_frame.tolist() == exact.bodies_per_frame.tolist()
         try:
             clip = parse_skeleton(content)
         except RawError as error:
@@ -348,3 +443,16 @@ def test_memory_and_time_are_bounded_by_the_bytes_that_are_there(content):
     finally:
         tracemalloc.stop()
     assert time.process_time() - start < 5
+
+
+@pytest.mark.slow
+def test_ten_times_as_fast_as_line_by_line(reference):
+    content = file(*[[body(seed=seed)] for seed in range(80)])
+    times = {parse_skeleton: [], reference.read_line_by_line: []}
+    for _ in range(15):  # in turn, so that both see the same machine
+        for parse, taken in times.items():
+            start = time.perf_counter()
+            parse(content)
+            taken.append(time.perf_counter() - start)
+    fast, plain = map(min, times.values())
+    assert plain > 10 * fast

@@ -173,6 +173,7 @@ def test_names_are_unique_and_every_protocol_has_training_and_test_clips(benchma
     setup, camera, performer, _, action = parts.T
     assert len(set(names)) == len(names) == num_files
     assert len(set(action)) == min(num_files, 60 if benchmark == "ntu60" else 120)
+    assert action.max() > (55 if benchmark == "ntu60" else 105)  # few files: from all over the list
     train = TRAIN_60 if benchmark == "ntu60" else TRAIN_120
     subjects = np.isin(performer, list(train))
     for split in (subjects, camera != 1) if benchmark == "ntu60" else (subjects, setup % 2 == 0):
@@ -193,6 +194,8 @@ def test_set_has_every_case_and_is_the_same_for_a_seed(tmp_path):
     first = write_raw_set(tmp_path / "a", 60, seed=3)
     assert {e.case for e in first} == set(CASES)
     mutual = [e for e in first if 50 <= int(e.name[-3:]) <= 60]
+    other = write_raw_set(tmp_path / "b", 8, seed=4, actions=range(1, 50))
+    assert [e.case for e in other] != [e.case for e in first[:8]]  # cases are shuffled
     assert len(mutual) == 11 and {e.case for e in mutual} <= set(TOGETHER)
     for expected in first[::7]:
         content = (tmp_path / "a" / f"{expected.name}.skeleton").read_bytes()

@@ -33,6 +33,8 @@ def test_format_is_that_of_the_recordings():
     fields = lines[4].split(" ")
     assert fields[:3] == ["0.1843969", "0.4286791", "3.712826"]
     assert np.linalg.norm([float(field) for field in fields[7:11]]) == pytest.approx(1, abs=1e-6)
+    leaves = [j for j in range(25) if lines[4 + j].split(" ")[7:11] == ["0"] * 4]
+    assert leaves == [3, 15, 19, 21, 22, 23, 24]  # as Kinect does: no bone begins there
     assert 0 < float(fields[3]) < 512 and 0 < float(fields[4]) < 424  # pixels of depth
     assert 0 < float(fields[5]) < 1920 and 0 < float(fields[6]) < 1080  # and colour
     assert {line.split(" ")[11] for line in lines[4:29]} == {"1", "2"}
