@@ -89,7 +89,10 @@ class Packing:
             if self.center:
                 middle = clip[there[:, 0].argmax(), 0, self.skeleton.center]
             own = frames[start:stop, ..., :persons]
-            np.subtract(clip.transpose(0, 3, 2, 1), middle[:, None, None], out=own)
+            if middle.any():
+                np.subtract(clip.transpose(0, 3, 2, 1), middle[:, None, None], out=own)
+            else:  # as the field's files of NTU RGB+D: centred already
+                own[:] = clip.transpose(0, 3, 2, 1)
             if not there.all():
                 own.transpose(0, 3, 1, 2)[~there] = 0
             present[start:stop, :persons] = there

@@ -81,6 +81,14 @@ def test_who_is_there_is_kept_where_minmax_needs_it():
     np.testing.assert_array_equal(frames.outline[4].amax(1), (clips[4] - middle).max((0, 1, 2)))
 
 
+def test_a_copy_is_there_where_the_first_person_is():
+    clip = np.random.default_rng(0).normal(size=(4, 1, 25, 3)).astype(np.float32)
+    clip[1] = 0
+    for absent, second in (("zero", [0, 0, 0, 0]), ("copy", [1, 0, 1, 1])):
+        frames = pack_frames([clip], Packing(NTU25, 3, 2, outline=True, absent_person=absent))
+        assert frames.present.T.tolist() == [[1, 0, 1, 1], second]
+
+
 @pytest.mark.parametrize("bones", [False, True])
 def test_memory_holds_the_rows_once(bones, monkeypatch):
     monkeypatch.setattr(packing, "_PART", 20)
