@@ -3,11 +3,14 @@
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import yaml
 
+import frcore
 from frcore.config import load_recipe
 from frcore.data.catalog import get_benchmark
+from frcore.data.store import ClipRecord, write_store
 from frcore.recipe_files import list_recipes, recipe_names
 
 PROTOCOLS = [("ntu60", "xsub"), ("ntu60", "xview"), ("ntu120", "xsub"), ("ntu120", "xset")]
@@ -81,6 +84,32 @@ def test_extending_goes_to_plain_recipes_and_never_far(recipe_fields):
             assert base in NAMES and not base.endswith("_frhead")
             steps += 1
         assert steps <= 4
+
+
+@pytest.mark.parametrize("benchmark", ["ntu60", "ntu120"])
+def test_a_recipe_of_each_protocol_trains(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "data"))
+    record, rng = get_benchmark(benchmark), np.random.default_rng(0)
+    records = [
+        ClipRecord(
+            f"S001C001P001R001A{number + 1:03}",
+            number,
+            rng.normal(size=(20 + number, 1 + number % 2, 25, 3)),
+            {p: ("train", "test")[number % 3 == place] for place, p in enumerate(record.protocols)},
+        )
+        for number in range(12)
+    ]
+    write_store(tmp_path / "data" / benchmark, record, records)
+    small = {"model.backbone": "ctrgcn_tiny", "model.overrides.width": 8, "train.epochs": 1}
+    small |= {"train.batch_size": 4, "train.threads": 1, "data.transform.frames": 16}
+    for protocol, stream in zip(record.protocols, ("bone_motion", "joint"), strict=True):
+        name = f"{benchmark}_{protocol}_{stream}_frhead"
+        run = frcore.fit(name, out=tmp_path / name, **small)
+        assert run.state == "finished" and np.isfinite(run.metrics["loss"]).all()
+        assert run.history["train_predicted"].shape == (1, 8)
+        prediction = frcore.predict(run)
+        assert prediction.logits.shape == (4, record.num_classes)
+        assert prediction.metadata["protocol"] == protocol
 
 
 @pytest.fixture
