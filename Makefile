@@ -58,10 +58,12 @@ lab: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) benchmarks/analysis.py
+	$(PY) benchmarks/pipeline.py
 	$(PY) benchmarks/explorer.py
 
 bench-quick: $(STAMP)
 	$(PY) benchmarks/analysis.py --quick
+	$(PY) benchmarks/pipeline.py --quick
 	$(PY) benchmarks/explorer.py --quick
 
 explorer:
