@@ -215,8 +215,9 @@ def test_large_arrays_stay_in_the_file(tmp_path: Path, protocol: int) -> None:
     assert peak < 8e6  # a few arrays
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_files_are_refused_lazily_too(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize("what", sorted(HOSTILE.keys() - {"hashes a deep tuple"}))  # a second each
+def test_hostile_files_are_refused_lazily_too(tmp_path: Path, what: str) -> None:
+    data = HOSTILE[what]
     with pytest.raises(UserError, match=r"file\.pkl"):
         read_lazily(tmp_path, data)
 
