@@ -234,6 +234,14 @@ def test_a_lazy_array_that_declares_another_size_is_refused(
         read_lazily(tmp_path, good.replace(number, pickle.dumps(size + 1, 2)[2:-1]))
 
 
+@pytest.mark.parametrize("read", [read, read_lazily])
+def test_an_order_of_axes_that_is_none_is_refused(tmp_path: Path, read: Any) -> None:
+    good = pickle.dumps(np.zeros((9, 20, 30)).transpose(2, 0, 1), 5)
+    assert good.count(b"K\x02K\x00K\x01\x87") == 1
+    with pytest.raises(UserError, match=r"file\.pkl"):
+        read(tmp_path, good.replace(b"K\x02K\x00K\x01\x87", b"K\x02K\x00K\x00\x87"))
+
+
 def test_bytes_beyond_the_end_are_not_allocated(tmp_path: Path) -> None:
     for code, width in ((b"X", 4), (b"B", 4), (b"\x8d", 8), (b"\x8e", 8), (b"\x96", 8)):
         claim = (2**31).to_bytes(width, "little")

@@ -360,6 +360,18 @@ def test_another_packing_than_numpy_s_is_refused(tmp_path):
     refused(path, tmp_path, "packed in a way")
 
 
+def test_values_that_end_before_their_announced_size_are_found(tmp_path):
+    cut = npy(x_of(3, 4, 150), shape=(5, 4, 150))  # all that is there, under a true checksum
+    path = write_members(
+        tmp_path / "NTU60_CS.npz", small_members(x_train=cut, y_train=npy(np.eye(60)[:5]))
+    )
+    content = path.read_bytes()
+    told, claimed = (size.to_bytes(4, "little") for size in (len(cut), len(cut) + 2 * 4 * 150 * 4))
+    assert content.count(told) == 2  # beside the values, and in the table of contents
+    path.write_bytes(content.replace(told, claimed))
+    refused(path, tmp_path, "x_train.*it ends in row 3")
+
+
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
 def test_a_file_that_is_cut_is_refused(tmp_path, share):
     path = write_members(tmp_path / "NTU60_CS.npz", small_members())

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 import frcore
 from frcore.cli import app
+from frcore.data.catalog import open_store
 from frcore.data.formats.importing import import_clips
 from frcore.errors import UserError
 
@@ -87,6 +88,7 @@ def test_on_the_command_line(npz, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["data", "import", "ntu60", str(mine), *options])
     assert result.exit_code == 0, result.output
     assert "Next: frcore data check views" in result.output
+    assert open_store("views").benchmark.name == "views"  # where predictions look for it
     result = CliRunner().invoke(app, ["data", "check", "views"])
     assert result.exit_code == 0 and "Not the published set" in result.output
     options = [*options, "--overwrite"]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -77,6 +78,27 @@ def test_names_of_another_kind_give_no_columns_and_a_notice(content, write_pkl, 
     assert any("do not tell setup, camera and subject" in text for text in store.notices)
 
 
+def test_names_of_ntu120_alone_tell_nothing_of_ntu60(content, write_pkl, tmp_path):
+    content["annotations"][1]["frame_dir"] = "S018C002P003R001A002"
+    content["split"] = {"xsub_train": list(NAMES[::2])}
+    store = import_clips("ntu60", write_pkl(content), root=tmp_path / "root")
+    assert "subject" not in store.samples and len(store) == 3
+
+
+def test_memory_stays_far_below_the_size_of_the_file(write_pkl, tmp_path):
+    names = [f"S001C001P001R001A{action:03}" for action in range(1, 61)]
+    keypoint = np.ones((1, 2000, 25, 3), np.float16)  # 60 of 0.3 MB
+    made = [annotation(name, keypoint + np.float16(i)) for i, name in enumerate(names)]
+    path = write_pkl({"split": {"xsub_train": names}, "annotations": made})
+    del made
+    tracemalloc.start()
+    store = import_clips("ntu60", path, root=tmp_path / "root")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (store.clip(names[59]) == 60).all()
+    assert path.stat().st_size > 18e6 and peak < 6e6
+
+
 def test_a_split_that_the_names_contradict_is_kept_and_told(content, write_pkl, tmp_path):
     content["split"] = {"xsub_train": list(NAMES[:2]), "xsub_val": [NAMES[2]]}
     store = import_clips("ntu60", write_pkl(content), root=tmp_path / "root")
@@ -128,8 +150,10 @@ def test_a_sample_of_a_split_without_annotation_is_named(content, write_pkl, tmp
     content["split"] = KEPT | {"xview_val": [NAMES[0], "S017C001P020R002A001"]}
     with pytest.raises(UserError, match="'S017C001P020R002A001': a split names it"):
         import_clips("ntu60", write_pkl(content), root=tmp_path / "root")
+    content["split"] = KEPT | {"xview_val": [NAMES[0], "\x1b[2J"]}
     store = import_clips("ntu60", write_pkl(content), root=tmp_path / "root", skip_bad=True)
     assert len(store) == 3
+    assert all(text.isprintable() for text in store.notices)
 
 
 # --- files that are refused -----------------------------------------------------------------------
