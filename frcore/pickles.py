@@ -5,26 +5,43 @@ NumPy arrays of numbers or text come out. A global that a pickle names is looked
 builders of our own, which check what they are given; every other one is refused by its name.
 """
 
-import math
+import io
+import mmap
 import pickletools
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from frcore.errors import UserError
+from frcore.pickled_arrays import (
+    Builder,
+    PickledArray,
+    PickledDType,
+    Refused,
+    StoredBytes,
+    StoredText,
+    as_kind,
+    find_builder,
+    set_items,
+)
 
 MAX_DEPTH = 8  # of lists, tuples and dictionaries within each other
-_ATOM = re.compile(r"[biuf][1248]|f16|[SU]\d{1,6}")  # dtypes of numbers and text
-_KEYS = (str, int, float, bytes, bool, type(None))  # what may be a key: hashed in no time
+MAX_STEPS = 50_000_000  # of a byte each, they could fill the memory; NTU RGB+D 120 takes 5 million
+LARGE = 1024  # bytes or text above this are left in the file, if reading is lazy
 
 # Opcodes that push what stands behind them; ints, floats, text and bytes are decoded by pickletools
 _PUSH = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
     *("BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+_LONG = {  # of these, those that can be long, by what reads their length
+    **dict.fromkeys(("BINUNICODE", "BINBYTES"), pickletools.read_uint4),
+    **dict.fromkeys(("BINUNICODE8", "BINBYTES8", "BYTEARRAY8"), pickletools.read_uint8),
+}
+_OPCODES = {
+    opcode.code.encode("latin-1"): (opcode.name, opcode.arg.reader if opcode.arg else None)
+    for opcode in pickletools.opcodes
 }
 _NEW: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -37,32 +54,41 @@ _NEW: dict[str, Callable[[], Any]] = {
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-class _Refused(Exception):
-    """Something the allow-list does not have."""
-
-
-def read_pickle(path: Path) -> Any:
+def read_pickle(path: Path, *, lazy: bool = False) -> Any:
     """What a pickle holds: plain values and NumPy arrays of numbers or text.
+
+    Args:
+        path: the file.
+        lazy: arrays above some size come as `StoredArray` and stay in the file until
+            `numpy.asarray` reads them, so that a file of gigabytes takes little memory (long text
+            comes as `StoredText`). The file must not change meanwhile.
 
     Raises:
         UserError: naming the file and, where a pickle wants more than data, what it wants.
     """
     try:
-        data = path.read_bytes()
+        file = _map(path) if lazy else io.BytesIO(path.read_bytes())
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        return _plain(_Machine().run(data), {}, 0)
-    except _Refused as error:
+        return _plain(_Machine().run(file), {}, 0)
+    except Refused as error:
         raise UserError(
             f"{path} is refused: it is a pickle that wants {error}. Only numbers, text, lists, "
-            "dictionaries and NumPy arrays are read, and nothing was executed. Save the scores as "
-            ".npz or .csv instead."
+            "dictionaries and NumPy arrays are read, and nothing was executed. Save what it "
+            "holds as .npz, or scores as .csv, instead."
         ) from error
     except Exception as error:  # whatever damaged or hostile bytes lead to
         raise UserError(
             f"{path} is not a readable pickle: {error or type(error).__name__}."
         ) from error
+
+
+def _map(path: Path) -> mmap.mmap | io.BytesIO:
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return io.BytesIO()  # an empty file cannot be mapped
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class _Machine:
@@ -73,11 +99,21 @@ class _Machine:
         self.marked: list[list[Any]] = []  # stacks below the marks
         self.memo: dict[int, Any] = {}
 
-    def run(self, data: bytes) -> Any:
+    def run(self, file: mmap.mmap | io.BytesIO) -> Any:
         """The value that is on the stack at STOP."""
-        for opcode, argument, _ in pickletools.genops(data):
-            self._step(opcode.name, argument)
-        return self.stack.pop()
+        mapped = isinstance(file, mmap.mmap)
+        for _ in range(MAX_STEPS):
+            code = file.read(1)
+            if code not in _OPCODES:
+                raise ValueError(f"unknown operation {code!r}" if code else "it ends before STOP")
+            name, reader = _OPCODES[code]
+            if name == "STOP":
+                return self.stack.pop()
+            if mapped and name in _LONG:
+                self._step(name, _in_place(file, name))
+            else:
+                self._step(name, reader(file) if reader else None)
+        raise ValueError(f"more than {MAX_STEPS:,} operations")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self.stack
@@ -93,16 +129,16 @@ class _Machine:
             if name == "STACK_GLOBAL":
                 below, attribute = stack.pop(-2), stack.pop()
                 argument = f"{_text(below)} {_text(attribute)}"
-            stack.append(_builder(argument))
+            stack.append(find_builder(argument))
         elif name == "REDUCE":
             arguments, builder = stack.pop(), stack.pop()
-            if not isinstance(builder, _Builder) or not isinstance(arguments, tuple):
+            if not isinstance(builder, Builder) or not isinstance(arguments, tuple):
                 raise ValueError("a call of what is no function")
             stack.append(builder.build(*arguments))
         elif name == "BUILD":
             state, value = stack.pop(), stack[-1]
-            if not isinstance(value, _Array | _DType):
-                raise _Refused(f"to change the state of a {type(value).__name__.strip('_')}")
+            if not isinstance(value, PickledArray | PickledDType):
+                raise Refused(f"to change the state of a {type(value).__name__.strip('_')}")
             value.set_state(state)
         elif name not in ("PROTO", "FRAME", "STOP"):
             self._collect(name)
@@ -119,148 +155,50 @@ class _Machine:
             self.stack[-count:] = [tuple(self.stack[-count:])]
         elif name == "APPEND":
             value = self.stack.pop()
-            _as(self.stack[-1], list).append(value)
+            as_kind(self.stack[-1], list).append(value)
         elif name == "SETITEM":
             value, key = self.stack.pop(), self.stack.pop()
-            _set(self.stack[-1], [key, value])
+            set_items(self.stack[-1], [key, value])
         elif name in ("TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS", "POP_MARK"):
             items, self.stack = self.stack, self.marked.pop()
             if name in ("TUPLE", "LIST"):
                 self.stack.append(tuple(items) if name == "TUPLE" else items)
             elif name == "DICT":
-                self.stack.append(_set({}, items))
+                self.stack.append(set_items({}, items))
             elif name == "APPENDS":
-                _as(self.stack[-1], list).extend(items)
+                as_kind(self.stack[-1], list).extend(items)
             elif name == "SETITEMS":
-                _set(self.stack[-1], items)
+                set_items(self.stack[-1], items)
         elif name == "POP":
             self.stack.pop()
         else:  # objects, extensions, persistent ids, buffers from outside, sets
-            raise _Refused(f"the operation {name}")
+            raise Refused(f"the operation {name}")
 
 
-def _as(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"a {kind.__name__} is expected")
-    return value
+def _in_place(file: mmap.mmap, name: str) -> Any:
+    """The argument of an operation of `_LONG`: itself if it is short, else where it is."""
+    size, start = _LONG[name](file), file.tell()
+    if size > len(file) - start:
+        raise ValueError(f"{size} bytes are announced, {len(file) - start} are there")
+    text = name.startswith("BINUNICODE")
+    if size > LARGE:
+        file.seek(start + size)
+        return (StoredText if text else StoredBytes)(file, start, size)
+    raw = file.read(size)
+    return str(raw, "utf-8", "surrogatepass") if text else raw
 
 
 def _text(value: Any) -> str:
-    return _as(value, str)
-
-
-def _set(target: Any, items: list[Any]) -> dict[Any, Any]:
-    """Sets keys and values, which alternate."""
-    keys = items[::2]
-    if len(items) % 2 or not all(isinstance(key, _KEYS) for key in keys):
-        raise _Refused("keys of a dictionary that are neither text nor numbers")
-    _as(target, dict).update(zip(keys, items[1::2], strict=True))
-    return target
-
-
-class _Builder:
-    """A function in the place of a global."""
-
-    def __init__(self, build: Callable[..., Any]) -> None:
-        self.build = build
-
-
-class _DType:
-    """A dtype of numbers or text on its way: the code comes first, the byte order as its state."""
-
-    def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:
-        if not isinstance(code, str) or not _ATOM.fullmatch(code):
-            shown = repr(code[:40]) if isinstance(code, str) else type(code).__name__
-            raise _Refused(f"arrays of type {shown}")
-        self._dtype = np.dtype(code)
-
-    def set_state(self, state: Any) -> None:
-        """Takes the byte order from what NumPy wrote."""
-        order = _as(state, tuple)[1]
-        if order not in ("<", ">", "=", "|"):
-            raise ValueError("an unknown byte order")
-        self._dtype = self._dtype.newbyteorder(order)
-
-    def array(self, raw: Any, shape: Any, fortran: bool) -> np.ndarray:
-        """The array of these bytes, if they are as many as the shape needs."""
-        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote them
-        if not isinstance(raw, bytes | bytearray):
-            raise _Refused("arrays of objects")
-        shape = (shape,) if type(shape) is int else tuple(shape)
-        whole = all(type(size) is int and size >= 0 for size in shape) and len(shape) <= 8
-        if not whole or math.prod(shape) * self._dtype.itemsize != len(raw):
-            raise ValueError(f"{len(raw)} bytes do not make an array of {self._dtype}")
-        return np.frombuffer(raw, self._dtype).reshape(shape, order="F" if fortran else "C")
-
-
-class _Array:
-    """An array on its way: made empty, filled by its state."""
-
-    def __init__(self, *_: Any) -> None:
-        self.value: np.ndarray | None = None
-
-    def set_state(self, state: Any) -> None:
-        """Takes shape, type and bytes from what NumPy wrote; old files have no version number."""
-        shape, dtype, fortran, raw = _as(state, tuple)[-4:]
-        self.value = _as(dtype, _DType).array(raw, shape, bool(fortran))
-
-
-def _scalar(dtype: Any, raw: Any) -> Any:
-    return _as(dtype, _DType).array(raw, (), False).item()
-
-
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return _as(dtype, _DType).array(raw, shape, order == "F")
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise _Refused("another encoding than latin1")
-    return _text(text).encode("latin1")
-
-
-def _ordered(items: Any = ()) -> dict[Any, Any]:
-    if not isinstance(items, list | tuple) or not all(len(pair) == 2 for pair in items):
-        raise ValueError("a dictionary is made of pairs")
-    return _set({}, [part for pair in items for part in pair])
-
-
-def _no_call(*_: Any) -> None:
-    raise _Refused("to call numpy.ndarray")
-
-
-_BUILDERS = {
-    "numpy.dtype": _DType,
-    "numpy.ndarray": _no_call,  # only an argument of _reconstruct
-    "_codecs.encode": _encode,
-    "__builtin__.bytes": lambda: b"",  # how empty bytes were written before
-    "collections.OrderedDict": _ordered,
-    **{
-        f"numpy.{core}.{name}": build
-        for core in ("core", "_core")
-        for name, build in {
-            "multiarray._reconstruct": _Array,
-            "multiarray.scalar": _scalar,
-            "numeric._frombuffer": _from_buffer,
-        }.items()
-    },
-}
-
-
-def _builder(named: str) -> _Builder:
-    name = named.replace(" ", ".", 1)
-    if name not in _BUILDERS:
-        raise _Refused(f"'{name[:80]}'")
-    return _Builder(_BUILDERS[name])
+    return as_kind(value, str)
 
 
 def _plain(value: Any, done: dict[int, Any], depth: int) -> Any:
     """The same with arrays in the place of our own; by identity, so repeats are done once."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
-    if isinstance(value, _Builder | _DType):
+    if isinstance(value, Builder | PickledDType):
         raise ValueError("a type instead of data")
-    if isinstance(value, _Array):
+    if isinstance(value, PickledArray):
         if value.value is None:
             raise ValueError("an array without content")
         return value.value

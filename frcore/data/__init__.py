@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from frcore.data.catalog import get_benchmark, list_benchmarks, open_store
     from frcore.data.check import check_store
     from frcore.data.fetch import fetch_benchmark
+    from frcore.data.formats.importing import import_clips
     from frcore.data.store import ClipRecord, Store, data_root, write_store
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fetch_benchmark",
     "from_arrays",
     "get_benchmark",
+    "import_clips",
     "list_benchmarks",
     "open_store",
     "write_store",
@@ -31,6 +33,7 @@ _HOME = {
     "fetch_benchmark": "fetch",
     "from_arrays": "arrays",
     "get_benchmark": "catalog",
+    "import_clips": "formats.importing",
     "list_benchmarks": "catalog",
     "open_store": "catalog",
     "write_store": "store",

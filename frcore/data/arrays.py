@@ -1,7 +1,6 @@
 """A user's own data: NumPy arrays in, a store like any benchmark's out."""
 
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 
 from frcore.data.benchmarks import BUILT_IN, Benchmark, check_name
 from frcore.data.clips import ClipRecord, Problems, Repair
-from frcore.data.store import Store, data_root, has_store, read_store, write_store
+from frcore.data.replacing import write_unless_there
+from frcore.data.store import Store, data_root
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton, get_skeleton
 
@@ -92,32 +92,7 @@ def from_arrays(
         )
         for i in range(len(clips))
     )
-    if path.exists() and not overwrite:
-        return _same_store(path, benchmark, records, repair)
-    if path.exists():
-        log.warning("Replacing the store %s.", path)
-    return write_store(path, benchmark, records, repair=repair)
-
-
-def _same_store(
-    path: Path, benchmark: Benchmark, records: Iterable[ClipRecord], repair: Repair | None
-) -> Store:
-    """The store at `path`, if these clips would make the same one."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".compare-") as folder:
-        made = write_store(Path(folder) / path.name, benchmark, records, repair=repair)
-        there = read_store(path) if has_store(path) else None
-        if (
-            there is not None
-            and there.fingerprint == made.fingerprint
-            and there.benchmark == made.benchmark
-            and there.samples.equals(made.samples)
-        ):
-            log.info("%s holds these clips already.", path)
-            return there
-    raise UserError(
-        f"{path} exists already and holds something else; pass overwrite=True to replace it, or "
-        "another name."
-    )
+    return write_unless_there(path, benchmark, records, overwrite=overwrite, repair=repair)
 
 
 def _store_path(name: str, root: Path) -> Path:

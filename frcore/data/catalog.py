@@ -97,7 +97,9 @@ def how_to_get(name: str) -> str:
     return (
         "Its authors hand out the skeletons on request (https://rose1.ntu.edu.sg). Make the store "
         "from the zips, or a folder of .skeleton files, with\n"
-        f"  frcore data prepare {name} --source PATH --exclude LIST_OF_INCOMPLETE_SKELETONS.txt"
+        f"  frcore data prepare {name} --source PATH --exclude LIST_OF_INCOMPLETE_SKELETONS.txt\n"
+        "or from an npz of the CTR-GCN family or a pickle of pyskl with\n"
+        f"  frcore data import {name} FILE"
     )
 
 

@@ -106,6 +106,31 @@ def fetch(
     typer.echo(f"{result!r}\nNext: frcore data check {benchmark}")
 
 
+@data.command("import")
+def import_file(
+    benchmark: Annotated[str, typer.Argument(help="ntu60 or ntu120")],
+    file: Annotated[Path, typer.Argument(help=".npz (CTR-GCN family) or .pkl (pyskl).")],
+    protocol: Annotated[
+        str | None, typer.Option(help="Of an npz: xsub, xview or xset. Default: by its name.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the store. Default: the benchmark's, as recipes expect.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out clips that cannot be used, list them.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing store.")
+    ] = False,
+) -> None:
+    """Turn a file that others prepared into a packed store under $FRCORE_DATA."""
+    from frcore.data import import_clips
+
+    options = {"protocol": protocol, "name": name, "skip_bad": skip_bad, "overwrite": overwrite}
+    store = import_clips(benchmark, file, **options)
+    typer.echo(f"{store!r}\nReady in {store.path}. Next: frcore data check {store.path.name}")
+
+
 @data.command("simulate-raw")
 def simulate_raw(
     folder: Annotated[Path, typer.Argument(help="Where to; made if need be.")],

@@ -5,6 +5,7 @@ import contextlib
 import os
 import pickle
 import pickletools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frcore.errors import UserError
+from frcore.pickled_arrays import StoredArray
 from frcore.pickles import read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -33,6 +35,7 @@ def read(tmp_path: Path, data: bytes) -> Any:
         [{"file_name": "a01_s01_e00_v01", "length": 21, "label": 5}],
         np.arange(6, dtype=np.float32).reshape(2, 3),
         np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+        np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
         np.array(["S001", "S002"]),
         np.array([True, False]),
         np.zeros((0, 3)),
@@ -167,6 +170,102 @@ def test_changed_bytes_give_data_or_an_error_of_the_user(
     data[place % len(data)] = byte
     with contextlib.suppress(UserError):
         read(tmp_path_factory.mktemp("fuzz"), bytes(data))
+
+
+# --- large files, left on the disk until wanted ---------------------------------------------------
+
+
+def read_lazily(tmp_path: Path, data: bytes) -> Any:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(data)
+    return read_pickle(path, lazy=True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6000, dtype=np.float16).reshape(2, 30, 100),
+        np.asfortranarray(np.arange(3000, dtype=">i2").reshape(30, 100)),
+        np.arange(2400).reshape(20, 30, 4).transpose(2, 0, 1),
+        np.array(["S001C001", "S002C001"] * 200),
+        np.arange(6, dtype=np.float32),
+    ],
+    ids=lambda array: f"{array.dtype.str}{array.shape}",
+)
+def test_arrays_read_lazily_are_the_same(tmp_path: Path, protocol: int, array: Any) -> None:
+    found = read_lazily(tmp_path, pickle.dumps({"a": array, "b": [1, "x"]}, protocol))
+    assert found["b"] == [1, "x"]
+    assert found["a"].shape == array.shape and found["a"].dtype == array.dtype
+    assert_same(np.asarray(found["a"]), array)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_large_arrays_stay_in_the_file(tmp_path: Path, protocol: int) -> None:
+    arrays = [np.full((200, 1000), number, dtype=np.float32) for number in range(40)]  # 32 MB
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol))
+    tracemalloc.start()
+    found = read_pickle(path, lazy=True)
+    for number, array in enumerate(found):
+        assert isinstance(array, StoredArray)
+        assert np.asarray(array, dtype=np.float64).mean() == number
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6  # a few arrays
+
+
+@pytest.mark.parametrize("what", sorted(HOSTILE.keys() - {"hashes a deep tuple"}))  # a second each
+def test_hostile_files_are_refused_lazily_too(tmp_path: Path, what: str) -> None:
+    data = HOSTILE[what]
+    with pytest.raises(UserError, match=r"file\.pkl"):
+        read_lazily(tmp_path, data)
+
+
+@pytest.mark.parametrize("size", [100, 4000])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_lazy_array_that_declares_another_size_is_refused(
+    tmp_path: Path, size: int, protocol: int
+) -> None:
+    good = pickle.dumps(np.zeros(size, "f4"), protocol)
+    number = pickle.dumps(size, 2)[2:-1]
+    assert number in good
+    with pytest.raises(UserError, match="bytes do not make"):
+        read_lazily(tmp_path, good.replace(number, pickle.dumps(size + 1, 2)[2:-1]))
+
+
+@pytest.mark.parametrize("read", [read, read_lazily])
+def test_an_order_of_axes_that_is_none_is_refused(tmp_path: Path, read: Any) -> None:
+    good = pickle.dumps(np.zeros((9, 20, 30)).transpose(2, 0, 1), 5)
+    assert good.count(b"K\x02K\x00K\x01\x87") == 1
+    with pytest.raises(UserError, match=r"file\.pkl"):
+        read(tmp_path, good.replace(b"K\x02K\x00K\x01\x87", b"K\x02K\x00K\x00\x87"))
+
+
+def test_bytes_beyond_the_end_are_not_allocated(tmp_path: Path) -> None:
+    for code, width in ((b"X", 4), (b"B", 4), (b"\x8d", 8), (b"\x8e", 8), (b"\x96", 8)):
+        claim = (2**31).to_bytes(width, "little")
+        with pytest.raises(UserError, match="2147483648 bytes are announced, 2 are there"):
+            read_lazily(tmp_path, b"\x80\x05" + code + claim + b"a.")
+
+
+def test_long_text_that_is_no_bytes_is_an_error_when_it_is_wanted(tmp_path: Path) -> None:
+    good = pickle.dumps(np.ones(2000, "u1"), 2)
+    changed = good.replace(b"\x01" * 2000, "\u0416".encode() * 1000)
+    assert len(changed) == len(good)
+    with pytest.raises(UserError, match="1000 bytes do not make"):
+        read_lazily(tmp_path, changed)
+    place = changed.index(b"M\xd0\x07")  # the shape
+    found = read_lazily(tmp_path, changed[:place] + b"M\xe8\x03" + changed[place + 3 :])
+    with pytest.raises(ValueError, match="latin-1"):
+        np.asarray(found)
+
+
+def test_operations_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frcore.pickles.MAX_STEPS", 1000)
+    assert len(read(tmp_path, b"\x80\x02](" + b"K\x01" * 990 + b"e.")) == 990
+    with pytest.raises(UserError, match="more than 1,000 operations"):
+        read(tmp_path, b"\x80\x02]" + b"]" * 1000 + b".")
 
 
 def test_the_published_files_need_no_more_than_the_table(reference: Path) -> None:

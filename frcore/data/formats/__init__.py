@@ -1,0 +1,1 @@
+"""Files in which others keep prepared clips: read as they are, without a conversion by hand."""
