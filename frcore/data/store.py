@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import pandas as pd
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
-from frcore.data.reader import StoreError, read_files
+from frcore.data.reader import StoreError, read_files, read_values
 from frcore.data.writer import RECORD, write_files
 from frcore.errors import UserError, did_you_mean, unknown_name
 
@@ -66,7 +67,7 @@ class Store:
         path: Path,
         benchmark: Benchmark,
         samples: pd.DataFrame,
-        frames: np.ndarray,
+        frames: np.memmap,
         record: dict[str, Any],
     ) -> None:
         self.path, self.benchmark, self.samples, self.frames = path, benchmark, samples, frames
@@ -105,15 +106,45 @@ class Store:
 
     def clip_at(self, row: int) -> np.ndarray:
         """The clip of a row of `samples`, as `clip` gives it."""
-        frames, persons, start = (
-            int(self._layout[name][row]) for name in ("num_frames", "num_persons", "offset")
-        )
-        shape = (frames, persons, self.benchmark.skeleton.num_joints, self.benchmark.channels)
-        return self._flat[start : start + int(np.prod(shape))].reshape(shape)
+        frames, persons, start, end = (int(column[row]) for column in self._layout)
+        size = (frames, persons, self.benchmark.skeleton.num_joints, self.benchmark.channels)
+        return self._flat[start:end].reshape(size)
+
+    def blocks(self, values: int = 2_000_000) -> list[range]:
+        """All rows of `samples` as runs of neighbours, for `read_block`.
+
+        Args:
+            values: floats in the clips of a run; a clip that has more is one of its own.
+        """
+        *_, starts, ends = self._layout
+        edges = [0]
+        while edges[-1] < len(self):
+            last = int(np.searchsorted(ends, starts[edges[-1]] + values, "right"))
+            edges.append(max(last, edges[-1] + 1))
+        return [range(*pair) for pair in pairwise(edges)]
+
+    def read_block(self, rows: range) -> list[np.ndarray]:
+        """Copies of the clips of neighbouring rows, as `clip_at` gives them.
+
+        They are read, not mapped: what is looked at through the map counts as this process's
+        memory for as long as the system sees fit.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
+        mapped = [self.clip_at(row) for row in rows]  # for their shapes: nothing is read yet
+        *_, starts, ends = self._layout
+        values = read_values(self.frames, int(starts[rows[0]]), int(ends[rows[-1]]))
+        parts = np.split(values, np.cumsum([clip.size for clip in mapped])[:-1])
+        return [part.reshape(clip.shape) for part, clip in zip(parts, mapped, strict=True)]
 
     @cached_property
-    def _layout(self) -> dict[str, np.ndarray]:
-        return {c: self.samples[c].to_numpy() for c in ("num_frames", "num_persons", "offset")}
+    def _layout(self) -> tuple[np.ndarray, ...]:
+        """Frames, persons, first value and end of each clip."""
+        names = ("num_frames", "num_persons", "offset")
+        frames, persons, start = (self.samples[name].to_numpy() for name in names)
+        per_person = self.benchmark.skeleton.num_joints * self.benchmark.channels
+        return frames, persons, start, start + frames * persons * per_person
 
     @cached_property
     def _flat(self) -> np.ndarray:
