@@ -1,7 +1,5 @@
 """What is wrong with a store: missing values, clips without content, copies across the split."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,9 +101,6 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
     Args:
         store: an open store.
         protocol: the way to split it; None: the default.
-
-    Raises:
-        StoreError: the clips cannot be read.
     """
     protocol = store.protocol(protocol)
     found = _read_clips(store)
@@ -140,32 +135,16 @@ class _Found:
     flat: dict[str, str] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
-    def add(self, more: "_Found") -> None:
-        self.nonfinite |= more.nonfinite
-        self.empty += more.empty
-        self.flat |= more.flat
-        self.damaged += more.damaged
-
 
 def _read_clips(store: Store) -> _Found:
     found = _Found()
     names, hashes = (store.samples[c].tolist() for c in ("sample_id", "content_hash"))
-
-    def check(rows: range) -> tuple[int, _Found]:
-        part = _Found()
-        for row, clip in zip(rows, store.read_block(rows), strict=True):
-            _check_clip(part, names[row], clip, hashes[row])
-        return len(rows), part
-
-    # Reading and hashing are most of the work, and do without the interpreter's lock.
-    threads = min(4, os.cpu_count() or 1)
-    with (
-        ThreadPoolExecutor(threads) as pool,
-        tqdm(total=len(store), desc="check", unit="clip") as bar,
-    ):
-        for count, part in pool.map(check, store.blocks()):
-            found.add(part)
-            bar.update(count)
+    with tqdm(total=len(store), desc="check", unit="clip") as bar:
+        for rows in store.blocks():
+            for row in rows:
+                _check_clip(found, names[row], store.clip_at(row), hashes[row])
+            store.release(rows)
+            bar.update(len(rows))
     return found
 
 

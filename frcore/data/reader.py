@@ -61,23 +61,6 @@ def _read_samples(
     return samples
 
 
-def read_values(frames: np.memmap, start: int, end: int) -> np.ndarray:
-    """A copy of `frames[start:end]`, read from the file beside the map.
-
-    Raises:
-        StoreError: the file cannot be read, or has become shorter.
-    """
-    path = Path(frames.filename)
-    try:
-        offset = frames.offset + start * frames.itemsize
-        values = np.fromfile(path, frames.dtype, end - start, offset=offset)
-        if len(values) != end - start:
-            raise ValueError("it has become shorter since it was opened")
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    return values
-
-
 def _map_frames(path: Path, expected_bytes: object) -> np.memmap:
     try:
         if path.stat().st_size != expected_bytes:

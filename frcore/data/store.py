@@ -6,6 +6,7 @@ before it is used.
 """
 
 import logging
+import mmap
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -18,7 +19,7 @@ import pandas as pd
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
-from frcore.data.reader import StoreError, read_files, read_values
+from frcore.data.reader import StoreError, read_files
 from frcore.data.writer import RECORD, write_files
 from frcore.errors import UserError, did_you_mean, unknown_name
 
@@ -111,7 +112,7 @@ class Store:
         return self._flat[start:end].reshape(size)
 
     def blocks(self, values: int = 2_000_000) -> list[range]:
-        """All rows of `samples` as runs of neighbours, for `read_block`.
+        """All rows of `samples` in runs of neighbours, to go through the store part by part.
 
         Args:
             values: floats in the clips of a run; a clip that has more is one of its own.
@@ -123,20 +124,20 @@ class Store:
             edges.append(max(last, edges[-1] + 1))
         return [range(*pair) for pair in pairwise(edges)]
 
-    def read_block(self, rows: range) -> list[np.ndarray]:
-        """Copies of the clips of neighbouring rows, as `clip_at` gives them.
+    def release(self, rows: range) -> None:
+        """Takes neighbouring clips out of this process's memory; they stay readable.
 
-        They are read, not mapped: what is looked at through the map counts as this process's
-        memory for as long as the system sees fit.
-
-        Raises:
-            StoreError: the file cannot be read.
+        What was looked at through the map counts as this process's own for as long as the system
+        sees fit. Where the system knows no such call, nothing happens.
         """
-        mapped = [self.clip_at(row) for row in rows]  # for their shapes: nothing is read yet
         *_, starts, ends = self._layout
-        values = read_values(self.frames, int(starts[rows[0]]), int(ends[rows[-1]]))
-        parts = np.split(values, np.cumsum([clip.size for clip in mapped])[:-1])
-        return [part.reshape(clip.shape) for part, clip in zip(parts, mapped, strict=True)]
+        mapped = self.frames.base
+        if not hasattr(mmap, "MADV_DONTNEED") or not isinstance(mapped, mmap.mmap):
+            return
+        page, size = mmap.ALLOCATIONGRANULARITY, self.frames.itemsize
+        header = self.frames.offset % page  # NumPy maps from the page in which the values begin
+        first = (header + int(starts[rows[0]]) * size) // page * page
+        mapped.madvise(mmap.MADV_DONTNEED, first, header + int(ends[rows[-1]]) * size - first)
 
     @cached_property
     def _layout(self) -> tuple[np.ndarray, ...]:

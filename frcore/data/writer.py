@@ -79,7 +79,9 @@ class _Writer:
         self.folder, self.target, self.benchmark = folder, target, benchmark
         self.options = {"allow_nonfinite": allow_nonfinite, "repair": repair}
         self.problems, self.size = Problems(), 0
-        self.columns: dict[str, list[Any]] = {}  # a dictionary a clip would take three times as much
+        self.columns: dict[
+            str, list[Any]
+        ] = {}  # a dictionary a clip would take three times as much
         self.seen: dict[str, int] = {}  # sample id -> its clip, counted from 0
         self.count = 0
         self.done: dict[str, list[str]] = {
