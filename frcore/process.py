@@ -201,6 +201,13 @@ class StopRequest:
             os._exit(128 + number)  # no clean-up: every file is safe against that
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment_record() -> dict[str, Any]:
     """Versions of Python and libraries, the platform, and the git commit of a source checkout."""
     versions = {}

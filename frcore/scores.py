@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from frcore.data.catalog import NO_READER, existing_store, get_benchmark
+from frcore.data.catalog import GATED, existing_store, get_benchmark
 from frcore.data.store import Store
 from frcore.ensembles import first_ten
 from frcore.errors import UserError, unknown_name
@@ -116,7 +116,7 @@ def _in_store(
         protocol, split = _split_of(ids, true, store, said)
     except UserError as error:
         log.log(
-            logging.INFO if benchmark in NO_READER else logging.WARNING,
+            logging.INFO if benchmark in GATED else logging.WARNING,
             "%s: which clips are copies of training clips is not known, all count as unseen. %s",
             source,
             " ".join(str(error).split()),

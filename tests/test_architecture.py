@@ -77,6 +77,7 @@ TORCH_FREE = {
     "frcore.data.catalog",
     "frcore.data.check",
     "frcore.data.fetch",
+    "frcore.data.ntu.raw",
     "frcore.data.store",
     "frcore.data.synthetic",
     "frcore.data.ucla",

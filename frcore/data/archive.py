@@ -40,6 +40,21 @@ class Source:
     def __len__(self) -> int:
         return len(self._files)
 
+    def stamp(self, name: str) -> str:
+        """What changes with a file's content: size and checksum, or size and time of change.
+
+        Raises:
+            UserError: naming a file that cannot be asked.
+        """
+        member = self._files[name]
+        if not isinstance(member, Path):
+            return f"{member.file_size} crc {member.CRC:08x}"
+        try:
+            status = member.stat()
+        except OSError as error:
+            raise UserError(f"Cannot read {name} in {self.origin}: {error}") from error
+        return f"{status.st_size} at {status.st_mtime_ns}"
+
     def read(self, name: str) -> bytes:
         """A file's bytes.
 

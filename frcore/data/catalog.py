@@ -15,18 +15,16 @@ from frcore.process import LockedError
 log = logging.getLogger(__name__)
 
 _RECORDS = {record.name: record for record in (SYNTHETIC, NW_UCLA, NTU60, NTU120)}
-NO_READER = (NTU60.name, NTU120.name)  # their record is here, what makes a store of them is not
+GATED = (NTU60.name, NTU120.name)  # handed out on request, so many have no store of them
 
 
 def list_benchmarks() -> list[str]:
     """Names of the benchmarks this version can make; a user's own are folders in the data root."""
-    return [name for name in _RECORDS if name not in NO_READER]
+    return list(_RECORDS)
 
 
 def get_benchmark(name: str) -> Benchmark:
     """The record of a benchmark: a built-in one, or that of your own data in the data root.
-
-    Of "ntu60" and "ntu120" this version has the record only, for predictions made elsewhere.
 
     Raises:
         UserError: for another name, with the nearest one.
@@ -75,15 +73,6 @@ def _open(
     return store
 
 
-def no_reader(name: str) -> str:
-    """What to say of a benchmark in `NO_READER`."""
-    return (
-        f"The reader of the files of '{name}' is not in this version. It knows its skeleton and "
-        f"class names, for predictions made elsewhere: read_scores(..., benchmark='{name}'). Clips "
-        "that you have as arrays become a store, under another name, by frcore.data.from_arrays."
-    )
-
-
 def _version(store: Store) -> str:
     return str(store.record.get("preset", "")).split(",")[0]
 
@@ -103,6 +92,15 @@ def _make_synthetic(path: Path) -> Store:
                 return read_store(path)
 
 
+def how_to_get(name: str) -> str:
+    """Where the files of a benchmark in `GATED` come from, and the command that reads them."""
+    return (
+        "Its authors hand out the skeletons on request (https://rose1.ntu.edu.sg). Make the store "
+        "from the zips, or a folder of .skeleton files, with\n"
+        f"  frcore data prepare {name} --source PATH --exclude LIST_OF_INCOMPLETE_SKELETONS.txt"
+    )
+
+
 def _not_found(name: str, base: Path, known: Iterable[str]) -> StoreNotFound:
     if name == NW_UCLA.name:
         return StoreNotFound(
@@ -114,8 +112,8 @@ def _not_found(name: str, base: Path, known: Iterable[str]) -> StoreNotFound:
         return StoreNotFound(
             f"No store '{name}' in {base}. Make it with frcore data prepare {name}"
         )
-    if name in NO_READER:
-        return StoreNotFound(f"No store '{name}' in {base}. {no_reader(name)}")
+    if name in GATED:
+        return StoreNotFound(f"No store '{name}' in {base}. {how_to_get(name)}")
     here = [p.name for p in sorted(base.glob("[!.]*")) if has_store(p)] if base.is_dir() else []
     text = str(unknown_name("benchmark", name, sorted({*known, *here})))
     return StoreNotFound(f"{text} (Looked in {base}; your own data: frcore.data.from_arrays.)")

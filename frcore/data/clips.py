@@ -28,6 +28,7 @@ class ClipRecord:
         splits: protocol -> "train", "val", "test" or "" (not used, as is a missing protocol).
         extra: what the benchmark knows besides (subject, camera, ...): the same keys in every clip.
         axes: the order of a 4-D array's axes, e.g. "T V C M".
+        keep_empty: store persons that are zero throughout as well, each in its place.
     """
 
     sample_id: str
@@ -36,6 +37,7 @@ class ClipRecord:
     splits: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
     axes: str = STORED_AXES
+    keep_empty: bool = False
 
 
 @dataclass
@@ -90,8 +92,9 @@ def tidy_clip(
     """Checks a clip and puts it into the shape in which it is stored.
 
     Persons that are zero throughout are not stored (so a clip with only a second person has it in
-    slot 0); of more persons than the benchmark holds, those with the most energy stay, in their
-    order. Energy is the variance over joints and frames, summed over the axes.
+    slot 0), unless the record says so; of more persons than the benchmark holds, those with the
+    most energy stay, in their order. Energy is the variance over joints and frames, summed over
+    the axes.
 
     Raises:
         UserError: naming the clip, what is wrong and what was expected.
@@ -121,7 +124,7 @@ def tidy_clip(
     clip = TidyClip(data)
     _mend(clip, name, allow_nonfinite, repair)
     if clip.data is not None:
-        _choose_persons(clip, benchmark.num_persons)
+        _choose_persons(clip, benchmark.num_persons, record.keep_empty)
     return clip
 
 
@@ -154,8 +157,10 @@ def _interpolate(data: np.ndarray, bad: np.ndarray) -> bool:
     return True
 
 
-def _choose_persons(clip: TidyClip, num_persons: int) -> None:
+def _choose_persons(clip: TidyClip, num_persons: int, keep_empty: bool) -> None:
     data = clip.data  # (T, M, V, C)
+    if keep_empty and data.shape[1] <= num_persons:
+        return
     present = np.flatnonzero((data != 0).any(axis=(0, 2, 3)))
     clip.moved_persons = len(present) > 0 and present[-1] != len(present) - 1
     if len(present) > num_persons:

@@ -2,52 +2,96 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from frcore.commands import show, table_of
 from frcore.errors import UserError, unknown_name
 
-_PREPARE = {"nw_ucla": "frcore.data.ucla", "synthetic": "frcore.data.synthetic"}
+_NTU = "frcore.data.ntu.prepare"
+_OF_NTU = (_NTU, ("source", "exclude", "preset", "workers", "skip_bad"))
+# Name -> module that makes the store, and the options it takes.
+_PREPARE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "nw_ucla": ("frcore.data.ucla", ("source", "repair")),
+    "ntu60": _OF_NTU,
+    "ntu120": _OF_NTU,
+    "synthetic": ("frcore.data.synthetic", ()),
+}
 
 data = typer.Typer(no_args_is_help=True, help="Prepare, fetch, check and list benchmarks.")
 
 
 @data.command()
 def prepare(
-    benchmark: Annotated[str, typer.Argument(help="nw_ucla or synthetic")],
+    benchmark: Annotated[str, typer.Argument(help="nw_ucla, ntu60, ntu120 or synthetic")],
     source: Annotated[
-        Path | None, typer.Option(help="The downloaded archive, or the folder it unpacks to.")
+        list[Path] | None,
+        typer.Option(
+            help="The downloaded archive, or the folder it unpacks to; NTU: also several times."
+        ),
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="NTU: samples to leave out, one a line, such as the official list."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="NTU: how bodies are chosen, 'field' (default) or 'clean'.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="NTU: processes. Default: one a core.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="NTU: leave out unreadable files and list them.")
+    ] = False,
     repair: Annotated[
         str | None,
-        typer.Option(help="NaN and Inf: 'interpolate' or 'drop' the clip; else refused."),
+        typer.Option(help="NW-UCLA, NaN and Inf: 'interpolate' or 'drop' the clip; else refused."),
     ] = None,
 ) -> None:
     """Turn downloaded files into a packed store under $FRCORE_DATA."""
     import importlib
 
-    if benchmark not in _PREPARE:
-        from frcore.data.catalog import NO_READER, no_reader
-
-        if benchmark in NO_READER:
-            raise UserError(no_reader(benchmark))
-        raise unknown_name("benchmark to prepare", benchmark, _PREPARE)
-    if repair not in (None, "interpolate", "drop"):
-        raise unknown_name("value of --repair", repair, ("interpolate", "drop"))
-    module = importlib.import_module(_PREPARE[benchmark])
-    if benchmark == "synthetic":
-        if source is not None or repair is not None:
-            raise UserError(
-                "The benchmark 'synthetic' is generated: it takes no --source, --repair."
-            )
-        store = module.prepare()
-    elif source is None:
-        raise UserError(f"Give the downloaded files: frcore data prepare {benchmark} --source PATH")
+    options = {
+        "source": source,
+        "exclude": exclude,
+        "preset": preset,
+        "workers": workers,
+        "skip_bad": skip_bad or None,
+        "repair": repair,
+    }
+    given = {name: value for name, value in options.items() if value not in (None, [])}
+    name = _check_options(benchmark, given)
+    sources = given.pop("source", [])
+    module = importlib.import_module(name)
+    if name != _NTU:
+        store = module.prepare(*sources, **given)
     else:
-        store = module.prepare(source, repair=repair)
+        from frcore.data.ntu.report import report_rows
+
+        store = module.prepare(sources, benchmark=benchmark, **given)
+        show(table_of(report_rows(store.record["report"]), benchmark, "", ""))
     typer.echo(f"{store!r}\nReady in {store.path}. Next: frcore data check {benchmark}")
+
+
+def _check_options(benchmark: str, given: dict[str, Any]) -> str:
+    """The module that makes a benchmark's store; refuses options that it does not take."""
+    if benchmark not in _PREPARE:
+        raise unknown_name("benchmark to prepare", benchmark, _PREPARE)
+    module, takes = _PREPARE[benchmark]
+    foreign = [f"--{name.replace('_', '-')}" for name in given if name not in takes]
+    if foreign and not takes:
+        raise UserError(f"'{benchmark}' is generated: it takes no {', '.join(foreign)}.")
+    if foreign:
+        known = ", ".join(f"--{name.replace('_', '-')}" for name in takes)
+        raise UserError(f"'{benchmark}' takes no {', '.join(foreign)}. Its options: {known}.")
+    if takes and "source" not in given:
+        raise UserError(f"Give the downloaded files: frcore data prepare {benchmark} --source PATH")
+    if len(given.get("source", ())) > 1 and module != _NTU:
+        raise UserError(f"'{benchmark}' takes one --source; {len(given['source'])} are given.")
+    if given.get("repair") not in (None, "interpolate", "drop"):
+        raise unknown_name("value of --repair", given["repair"], ("interpolate", "drop"))
+    return module
 
 
 @data.command()
@@ -79,7 +123,6 @@ def check(
 def list_stores() -> None:
     """List benchmarks: present or not, clips, where."""
     from frcore.data import data_root, list_benchmarks
-    from frcore.data.catalog import NO_READER
 
     root = data_root()
     stores = {path.parent.name for path in root.glob("*/store.json")}
@@ -88,7 +131,6 @@ def list_stores() -> None:
         (name, *_state(root / name, name), str(root / name))
         for name in [*known, *sorted(stores - set(known))]
     ]
-    rows += [(name, "no reader yet", "", "") for name in NO_READER if name not in stores]
     show(table_of(rows, "benchmark", "state", "clips", "path"))
 
 

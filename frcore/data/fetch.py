@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from frcore.data import ucla
 from frcore.data.archive import MB, content_digest, open_source
-from frcore.data.catalog import NO_READER, list_benchmarks, no_reader, open_store
+from frcore.data.catalog import GATED, how_to_get, list_benchmarks, open_store
 from frcore.data.store import Store, data_root
 from frcore.errors import UserError, unknown_name
 
@@ -75,8 +75,8 @@ def fetch_benchmark(
         FetchError: naming the file, what was expected and what came.
     """
     if name not in DOWNLOADS:
-        if name in NO_READER:
-            raise UserError(no_reader(name))
+        if name in GATED:
+            raise UserError(f"'{name}' has no public download. {how_to_get(name)}")
         if name in list_benchmarks():
             raise UserError(f"'{name}' needs no download: it is made on first use.")
         raise unknown_name("download", name, DOWNLOADS)

@@ -8,7 +8,7 @@ before it is used.
 import logging
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -245,6 +245,8 @@ def write_store(
     allow_nonfinite: bool = False,
     repair: Repair | None = None,
     notices: Sequence[str] = (),
+    report: Mapping[str, Any] | None = None,
+    tables: Mapping[str, str] | None = None,
 ) -> Store:
     """Writes clips as a store and opens it. Clips stream: memory holds the table only.
 
@@ -261,12 +263,15 @@ def write_store(
             neighbouring frames, and leave out clips in which a joint has no value at all; "drop":
             leave such clips out. Both are counted in `store.json` and logged.
         notices: kept in `store.json`, for `check_store` to repeat.
+        report: how the source became these clips, JSON-ready; kept in `store.json`.
+        tables: file name -> CSV text, written into the folder (such as what was left out).
 
     Raises:
         UserError: listing the first ten problems of all clips (shape, NaN, label, id, split).
     """
     options = {"preset": preset, "allow_nonfinite": allow_nonfinite, "repair": repair}
-    write_files(Path(path), benchmark, clips, notices=notices, **options)
+    options |= {"notices": notices, "report": report, "tables": tables}
+    write_files(Path(path), benchmark, clips, **options)
     return read_store(path)
 
 

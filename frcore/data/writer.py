@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,13 @@ def write_files(
     allow_nonfinite: bool = False,
     repair: Repair | None = None,
     notices: Sequence[str] = (),
+    report: Mapping[str, Any] | None = None,
+    tables: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a store's files beside `path`, then puts the folder in place (see `write_store`)."""
     if repair not in (None, "interpolate", "drop"):
         raise UserError(f"repair is {repair!r}; expected None, 'interpolate' or 'drop'.")
-    _refuse_foreign_folder(path)
+    refuse_foreign_folder(path)
     with write_errors(path, 0):
         path.parent.mkdir(parents=True, exist_ok=True)
     temp, old = (path.parent / f".{path.name}{suffix}" for suffix in (".tmp", ".old"))
@@ -58,7 +60,7 @@ def write_files(
             with _Writer(temp, path, benchmark, allow_nonfinite, repair) as writer:
                 for record in clips:
                     writer.add(record)
-                writer.finish(preset, notices)
+                writer.finish(preset, notices, report or {}, tables or {})
             with write_errors(path, 0):
                 _put_in_place(temp, path, old)
         finally:
@@ -183,8 +185,14 @@ class _Writer:
     def _own_columns(self) -> set[str]:
         return {*FIXED_COLUMNS, *(f"split_{p}" for p in self.benchmark.protocols)}
 
-    def finish(self, preset: str, notices: Sequence[str]) -> None:
-        """Writes the table and the record, or raises what was collected."""
+    def finish(
+        self,
+        preset: str,
+        notices: Sequence[str],
+        report: Mapping[str, Any],
+        tables: Mapping[str, str],
+    ) -> None:
+        """Writes the tables and the record, or raises what was collected."""
         self.problems.raise_if_any(f"Cannot make the store '{self.benchmark.name}'")
         if not self.columns:
             raise UserError(
@@ -200,6 +208,8 @@ class _Writer:
         extra = {c: _kind(samples[c]) for c in samples.columns if c not in self._own_columns()}
         table = samples.astype(extra).to_csv(index=False, lineterminator="\n").encode()
         self._write(SAMPLES, table)
+        for name, text in tables.items():
+            self._write(name, text.encode())
         record = {
             "format": FORMAT,
             "benchmark": self.benchmark.to_dict(),
@@ -212,6 +222,7 @@ class _Writer:
             },
             "left_out": self.done["left_out"],
             "notices": list(notices),
+            "report": dict(report),
             "columns": extra,
             "files": {
                 CLIPS: {"bytes": self.header_bytes + 4 * self.size},
@@ -270,7 +281,8 @@ def _kind(column: pd.Series) -> str:
     return "float64" if numbers else "str"
 
 
-def _refuse_foreign_folder(path: Path) -> None:
+def refuse_foreign_folder(path: Path) -> None:
+    """Raises a UserError where a store would replace something else."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UserError(f"{path} is a link or no folder; a store cannot replace it.")
     if path.is_dir() and any(path.iterdir()) and not (path / RECORD).is_file():

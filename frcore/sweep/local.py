@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from frcore.errors import UserError
+from frcore.process import cores
 from frcore.sweep.plan import Job
 
 QUIET = {"TQDM_DISABLE": "1"}  # a log file needs no progress bar
@@ -97,13 +98,6 @@ class LocalPool:
         if len(self._gpus) > 1:
             told["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         return told
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:

@@ -10,7 +10,7 @@ import yaml
 
 from frcore.checkpoint import LAST, CheckpointError, read_metadata
 from frcore.config import RunConfig, load_recipe
-from frcore.data.catalog import NO_READER, get_benchmark, no_reader
+from frcore.data.catalog import get_benchmark
 from frcore.data.store import Store
 from frcore.errors import UserError
 from frcore.recipe_files import list_recipes
@@ -155,10 +155,9 @@ def base_recipe(benchmark: str, protocol: str | None = None, quick: bool = False
     for name in names:
         if {name, f"{name}_frhead"} <= known.keys():
             return name
-    why = f" {no_reader(benchmark)}" if benchmark in NO_READER else ""
     raise UserError(
         f"There is no recipe '{names[0]}' (or '{names[1]}') with its sibling '_frhead', which a "
-        f"sweep on {benchmark} starts from.{why} Benchmarks with recipes: nw_ucla, synthetic; your "
+        f"sweep on {benchmark} starts from. Benchmarks with recipes: nw_ucla, synthetic; your "
         "own data: --benchmark synthetic --set benchmark=NAME."
     )
 

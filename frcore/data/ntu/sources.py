@@ -1,0 +1,203 @@
+"""Which raw files there are: folders and zips, names, the list of those to leave out."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from frcore.data.archive import MB, Limits, Source, open_source
+from frcore.data.clips import SHOWN
+from frcore.data.ntu.protocols import parse_name
+from frcore.errors import UserError
+
+SUFFIX = ".skeleton"
+# A raw file is some 0.4 MB, the largest some 5 MB; the zip of the second half of NTU RGB+D 120
+# unpacks to tens of GB. Files are read one at a time, so the sum costs no memory.
+LIMITS = Limits(members=400_000, member_bytes=32 * MB, total_bytes=1024 * 1024 * MB)
+_MAX_LIST_BYTES = 16 * MB
+
+
+class RawFile(NamedTuple):
+    """One file to convert."""
+
+    name: str  # of the sample: SsssCcccPpppRrrrAaaa
+    source: int  # position among the sources
+    path: str  # inside the source
+    stamp: str  # size and checksum, or size and time of change
+
+
+@dataclass
+class LeftOut:
+    """A file that becomes no clip."""
+
+    file: str  # its name if it is a sample's, else its path
+    reason: str
+    detail: str = ""
+
+
+@dataclass
+class Listing:
+    """All files of the sources."""
+
+    sources: tuple[Path, ...]
+    files: list[RawFile] = field(default_factory=list)  # to be converted, by name
+    left_out: list[LeftOut] = field(default_factory=list)
+    refused: list[LeftOut] = field(default_factory=list)  # no name of the set, or a second time
+
+
+@dataclass(frozen=True)
+class ExcludeList:
+    """Samples to leave out, from a text file."""
+
+    path: Path
+    names: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()  # "line 7: ..." where a line is no name
+
+
+def read_exclude(path: str | Path) -> ExcludeList:
+    """Reads a list of samples, one a line, with or without `.skeleton`.
+
+    Lines before the first name are its head, lines that begin with "#" are comments; what else is
+    no name is kept in `unknown`.
+
+    Raises:
+        UserError: it cannot be read, or holds no name.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"Cannot read the list {path}: {error.strerror or error}.") from error
+    if len(content) > _MAX_LIST_BYTES:
+        raise UserError(f"The list {path} is larger than {_MAX_LIST_BYTES // MB} MB.")
+    names: set[str] = set()
+    unknown: list[str] = []
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            name = text.removesuffix(SUFFIX)
+            parse_name(name)
+            names.add(name)
+        except UserError:
+            if names:
+                unknown.append(f"line {number}: {ascii(text)[1:-1][:80]}")
+    if not names:
+        raise UserError(
+            f"{path} holds no name of a sample; expected one a line, such as S001C002P005R002A008."
+        )
+    return ExcludeList(path, frozenset(names), tuple(unknown))
+
+
+def list_files(
+    sources: Sequence[Path], benchmark: str, exclude: Iterable[str] = frozenset()
+) -> Listing:
+    """Every raw file of folders and zips, sorted by name; nothing is unpacked.
+
+    Args:
+        sources: folders and zips; of a name that occurs twice the first counts.
+        benchmark: "ntu60" or "ntu120"; files of the other one alone are left out.
+        exclude: names of samples to leave out.
+
+    Raises:
+        UserError: a source cannot be read, is refused (see `open_source`), or holds no raw files.
+    """
+    listing = Listing(tuple(sources))
+    exclude = frozenset(exclude)
+    seen: dict[str, str] = {}
+    for number, origin in enumerate(sources):
+        with open_source(origin, SUFFIX, LIMITS) as source:
+            if len(source) == 0:
+                raise UserError(
+                    f"{origin} holds no {SUFFIX} files, such as S001C001P001R001A001{SUFFIX}."
+                )
+            for path in source:
+                _add(listing, benchmark, exclude, seen, (number, source, path))
+    listing.files.sort()
+    for found in (listing.left_out, listing.refused):
+        found.sort(key=lambda item: (item.file, item.reason, item.detail))
+    return listing
+
+
+def _add(
+    listing: Listing,
+    benchmark: str,
+    exclude: frozenset[str],
+    seen: dict[str, str],
+    where: tuple[int, Source, str],
+) -> None:
+    number, source, path = where
+    name, place = PurePosixPath(path).name.removesuffix(SUFFIX), f"{path} in {source.origin}"
+    try:
+        parsed = parse_name(name)
+    except UserError as error:
+        listing.refused.append(LeftOut(path, "bad name", str(error)))
+        return
+    if name in seen:
+        twice = f"the same name twice: {seen[name]} and {place}"
+        listing.refused.append(LeftOut(path, "second of its name", twice))
+        return
+    seen[name] = place
+    if not parsed.belongs_to(benchmark):
+        listing.left_out.append(LeftOut(name, f"not of {benchmark}"))
+    elif name in exclude:
+        listing.left_out.append(LeftOut(name, "excluded"))
+    else:
+        listing.files.append(RawFile(name, number, path, source.stamp(path)))
+
+
+class Contents:
+    """Reads raw files by source and path; each process has its own."""
+
+    def __init__(self, sources: Sequence[Path]) -> None:
+        self.sources = tuple(sources)
+        self._open: dict[int, Source] = {}
+        self._stack = ExitStack()
+
+    def read(self, file: RawFile) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            UserError: naming it, if it is damaged, too large or gone.
+        """
+        origin = self.sources[file.source]
+        if origin.is_dir():  # without listing it again
+            return Source(origin, {file.path: origin / file.path}, LIMITS).read(file.path)
+        if file.source not in self._open:
+            source = self._stack.enter_context(open_source(origin, SUFFIX, LIMITS))
+            self._open[file.source] = source
+        try:
+            return self._open[file.source].read(file.path)
+        except KeyError:
+            raise UserError(f"{origin} was changed: {file.path} is not there any more.") from None
+
+    def __enter__(self) -> "Contents":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first ten, and how many more."""
+    more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
+
+
+def paths_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    """One or several sources as paths.
+
+    Raises:
+        UserError: none is given, or one twice.
+    """
+    given = [source] if isinstance(source, str | Path) else list(source)
+    paths = tuple(Path(item) for item in given)
+    if not paths:
+        raise UserError("No source was given: expected a folder or zip of .skeleton files.")
+    twice = sorted({str(p) for p in paths if sum(p.resolve() == q.resolve() for q in paths) > 1})
+    if twice:
+        raise UserError(f"The same source is given more than once: {', '.join(twice)}.")
+    return paths

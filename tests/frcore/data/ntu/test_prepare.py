@@ -1,0 +1,521 @@
+"""Raw files to stores, end to end; stopped, killed and started again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import frcore
+from frcore.data.check import check_store
+from frcore.data.ntu import prepare as module
+from frcore.data.ntu.bodies import choose_bodies
+from frcore.data.ntu.prepare import prepare
+from frcore.data.ntu.presets import PRESETS
+from frcore.data.ntu.raw import parse_skeleton
+from frcore.data.store import read_store
+from frcore.errors import UserError
+from frcore.process import LockedError, ProcessLock
+
+ROOT = Path(__file__).resolve().parents[4]
+NOBODY = ["S005C001P001R001A053", "S005C001P001R001A054"]  # in which nobody is, or is left
+
+
+def contents(store):
+    """Name -> bytes of all files of a store."""
+    return {path.name: path.read_bytes() for path in sorted(store.path.iterdir())}
+
+
+def left(root):
+    """Names in the data root."""
+    return sorted(path.name for path in root.iterdir()) if root.exists() else []
+
+
+def table(store, name):
+    with (store.path / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def whole(raw_folder, tmp_path_factory):
+    """NTU 120 of the folder, made in one go by one process."""
+    return prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path_factory.mktemp("whole"))
+
+
+# ---- what comes out ----------------------------------------------------------------------------
+
+
+def test_clips_are_those_that_the_rules_choose_in_the_order_of_their_names(whole, raw_files):
+    names = sorted(set(raw_files) - set(NOBODY))
+    assert whole.samples.sample_id.tolist() == names
+    for name in names:
+        chosen = choose_bodies(parse_skeleton(raw_files[name]), PRESETS["field"])
+        np.testing.assert_array_equal(whole.clip(name), chosen.joints)
+    assert left(whole.path.parent) == ["ntu120"] and whole.record["preset"] == "field"
+    assert whole.path.name == "ntu120"
+
+
+def test_names_give_label_splits_and_columns(whole, raw_folder, tmp_path):
+    row = whole.samples.set_index("sample_id").loc["S030C001P103R001A119"]
+    assert (row.label, row.setup, row.camera, row.subject, row.replication) == (118, 30, 1, 103, 1)
+    assert (row.split_xsub, row.split_xset) == ("train", "train")
+    small = prepare(raw_folder, benchmark="ntu60", workers=1, root=tmp_path)
+    assert set(small.samples.sample_id) == {
+        name for name in whole.samples.sample_id if int(name[-3:]) <= 60
+    }
+    row = small.samples.set_index("sample_id").loc["S002C003P003R001A060"]
+    assert (row.label, row.split_xsub, row.split_xview) == (59, "test", "train")
+    assert small.record["report"]["left_out"] == {"no body": 2, "not of ntu60": 4}
+
+
+def test_a_clip_keeps_as_many_persons_as_published_files_have(whole):
+    persons = whole.samples.set_index("sample_id").num_persons
+    joined = "S005C001P001R001A051"  # both bodies in the first slot: the second stays zero
+    assert persons[joined] == 2 and not whole.clip(joined)[:, 1].any()
+    assert whole.benchmark.absent_person == "copy"  # of one-body clips alone
+    assert persons["S001C002P001R001A001"] == 1 and persons["S005C001P001R001A050"] == 2
+
+
+def test_the_clean_preset_is_recorded_and_copies_nobody(raw_folder, tmp_path):
+    store = prepare(raw_folder, benchmark="ntu120", preset="clean", workers=1, root=tmp_path)
+    assert store.record["preset"] == "clean" and store.benchmark.absent_person == "zero"
+    assert store.record["report"]["rules"]["intervals"] == "true"
+    assert store.samples.set_index("sample_id").num_persons["S005C001P001R001A051"] == 1
+    mine = replace(PRESETS["field"], name="mine", min_frames=1)
+    store = prepare(raw_folder, benchmark="ntu120", preset=mine, workers=1, root=tmp_path)
+    assert store.record["preset"] == "mine" and NOBODY[1] in set(store.samples.sample_id)
+    with pytest.raises(UserError, match="Unknown preset 'cleen'"):
+        prepare(raw_folder, benchmark="ntu120", preset="cleen", root=tmp_path)
+
+
+def test_the_report_says_what_was_dropped_and_why(whole, raw_files):
+    report = whole.record["report"]
+    assert report["files"] == {"found": len(raw_files), "prepared": len(whole)}
+    assert report["left_out"] == {"no body": 2}
+    assert report["bodies"] == {
+        "frames_without_body": {"clips": 1, "frames": 2},
+        "short": {"clips": 1, "bodies": 1},
+        "spread": {"clips": 1, "bodies": 1},
+        "merged": {"clips": 1, "bodies": 1},
+        "discarded": {"clips": 0, "bodies": 0},
+        "empty_frames": {"clips": 0, "frames": 0},
+    }
+    rows = table(whole, "left_out.csv")
+    assert [row["file"] for row in rows] == NOBODY
+    assert {row["reason"] for row in rows} == {"no body"}
+    assert "2 bodies was seen 12 times" in rows[1]["detail"]
+    odd = {row["sample_id"]: row for row in table(whole, "bodies.csv")}
+    assert sorted(odd) == ["S005C001P001R001A051", "S005C001P001R001A052"]
+    assert odd["S005C001P001R001A052"]["short"] == odd["S005C001P001R001A052"]["spread"] == "1"
+
+
+def test_counts_are_compared_with_the_published_ones(whole, raw_folder, tmp_path, caplog):
+    train = int((whole.samples.split_xset == "train").sum())
+    assert whole.record["report"]["protocols"]["xset"]["train"] == {
+        "clips": train,
+        "published": 54_468,
+    }
+    (notice,) = whole.notices
+    assert "15 clips of 113,945 (xsub train 9 of 63,026, xsub test 6 of 50,919, " in notice
+    assert f"xset train {train} of 54,468" in notice
+    assert check_store(whole).notices == [notice]
+    prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert f"ntu120: {notice}" in caplog.text
+
+
+def test_the_published_counts_need_no_notice(whole, raw_folder, tmp_path, monkeypatch):
+    counts = {
+        protocol: {split: row["clips"] for split, row in splits.items()}
+        for protocol, splits in whole.record["report"]["protocols"].items()
+    }
+    monkeypatch.setattr("frcore.data.ntu.report.PUBLISHED", {"ntu120": counts})
+    store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert store.notices == ()
+
+
+def test_more_clips_than_published_hint_at_the_list(raw_folder, tmp_path, monkeypatch):
+    few = {"ntu120": {p: {"train": 1, "test": 1} for p in ("xsub", "xset")}}
+    monkeypatch.setattr("frcore.data.ntu.report.PUBLISHED", few)
+    exclude = tmp_path / "list.txt"
+    exclude.write_text("S001C002P001R001A001\n")
+    for given, hint in ((None, True), (exclude, False)):
+        store = prepare(raw_folder, benchmark="ntu120", exclude=given, workers=1, root=tmp_path)
+        assert ("list of incomplete skeletons" in store.notices[0]) is hint
+
+
+def test_excluded_samples_are_counted_and_strange_lines_named(raw_folder, whole, tmp_path):
+    exclude = tmp_path / "list.txt"
+    exclude.write_text("a head\nS001C002P001R001A001.skeleton\nS001C001P040R001A001\nnothing\n")
+    store = prepare(raw_folder, benchmark="ntu120", exclude=exclude, workers=1, root=tmp_path)
+    assert len(store) == len(whole) - 1
+    assert store.record["report"]["exclude"] == {"names": 2, "matched": 1, "unknown_lines": 1}
+    assert store.record["report"]["left_out"] == {"excluded": 1, "no body": 2}
+    assert (
+        "1 line(s) of the list of excluded samples are no names: line 4: nothing."
+        in (store.notices[1])
+    )
+    assert {"file": "S001C002P001R001A001", "reason": "excluded", "detail": ""} in table(
+        store, "left_out.csv"
+    )
+
+
+def test_folder_zip_and_several_sources_make_the_same_store(
+    raw_files, write_files, whole, tmp_path
+):
+    half = len(raw_files) // 2
+    parts = dict(list(raw_files.items())[:half]), dict(list(raw_files.items())[half:])
+    sources = [
+        write_files(tmp_path / "all.zip", raw_files),
+        [write_files(tmp_path / "1.zip", parts[0]), write_files(tmp_path / "2.zip", parts[1])],
+        [write_files(tmp_path / "files", parts[1]), tmp_path / "1.zip"],
+    ]
+    for source in sources:
+        store = prepare(source, benchmark="ntu120", workers=1, root=tmp_path / "root")
+        assert contents(store) == contents(whole)
+
+
+def test_any_number_of_processes_makes_the_same_bytes(raw_folder, whole, tmp_path, small_blocks):
+    for workers in (1, 2, 3):
+        store = prepare(raw_folder, benchmark="ntu120", workers=workers, root=tmp_path)
+        assert contents(store) == contents(whole)
+
+
+# ---- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(raw_files, write_files, tmp_path):
+    """A folder with three bad files among good ones."""
+    cut = raw_files["S005C001P001R001A050"]
+    return write_files(
+        tmp_path / "damaged",
+        raw_files
+        | {
+            "S005C001P001R001A055": cut[: len(cut) // 2],
+            "S005C001P001R001A056": b"",
+            "S005C001P001R001A057": cut.replace(b"277.4", b"=none", 1),
+        },
+    )
+
+
+def test_all_bad_files_are_named_with_their_line(damaged, tmp_path):
+    with pytest.raises(UserError) as caught:
+        prepare(damaged, benchmark="ntu60", workers=1, root=tmp_path / "root")
+    text = str(caught.value)
+    assert "Cannot prepare ntu60" in text and "--skip-bad" in text and "3 problem(s)" in text
+    for number, line in ((55, r"line "), (56, "line 1: "), (57, "line 5: ")):
+        assert f"S005C001P001R001A0{number}.skeleton in {damaged}: {line}" in text
+    assert not (tmp_path / "root" / "ntu60").exists()
+
+
+def test_skip_bad_goes_on_from_what_was_done_and_lists_them(
+    damaged, raw_files, tmp_path, monkeypatch
+):
+    root = tmp_path / "root"
+    with pytest.raises(UserError, match="3 problem"):
+        prepare(damaged, benchmark="ntu120", workers=1, root=root)
+    assert left(root) == [".ntu120.work"]
+
+    def nothing(tasks, sources, *, workers):
+        assert tasks == []
+        yield from ()
+
+    monkeypatch.setattr(module, "convert_blocks", nothing)
+    store = prepare(damaged, benchmark="ntu120", workers=1, skip_bad=True, root=root)
+    assert len(store) == 15 and left(root) == ["ntu120"]
+    assert store.record["report"]["left_out"] == {"bad file": 3, "no body": 2}
+    bad = [row for row in table(store, "left_out.csv") if row["reason"] == "bad file"]
+    assert [row["file"][-3:] for row in bad] == ["055", "056", "057"]
+    assert "'=none'; expected a number" in bad[2]["detail"]
+    assert (
+        "3 file(s) left out (bad file; all in left_out.csv): S005C001P001R001A055"
+        in (store.notices[1])
+    )
+
+
+def test_wrong_and_doubled_names_stop_at_once_or_are_listed(
+    raw_files, raw_folder, write_files, tmp_path
+):
+    again = {"S001C002P001R001A001": raw_files["S005C001P001R001A050"]}
+    more = write_files(tmp_path / "more", again | {"=notes": b"", "S001C009P001R001A001": b""})
+    with pytest.raises(UserError) as caught:
+        prepare([raw_folder, more], benchmark="ntu120", root=tmp_path / "root")
+    text = str(caught.value)
+    assert "3 problem(s)" in text and not (tmp_path / "root").exists()
+    assert "'=notes' is not like" in text and "camera 9; expected 1..3" in text
+    assert f"in {raw_folder} and S001C002P001R001A001.skeleton in {more}" in text
+    store = prepare(
+        [raw_folder, more], benchmark="ntu120", skip_bad=True, workers=1, root=tmp_path / "root"
+    )
+    assert store.clip("S001C002P001R001A001").shape[1] == 1  # the first of the two
+    assert store.record["report"]["left_out"] == {
+        "bad name": 2, "no body": 2, "second of its name": 1,
+    }  # fmt: skip
+    rows = table(store, "left_out.csv")
+    assert "'=notes.skeleton" in [row["file"] for row in rows]  # inert in a spreadsheet
+    assert len(store.notices) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"benchmark": "ntu90"}, "Unknown NTU benchmark 'ntu90'"),
+        ({"workers": 0}, "workers is 0; expected 1 or more"),
+        ({"source": "nowhere"}, "No such file or folder: nowhere"),
+        ({"exclude": "nowhere.txt"}, "Cannot read the list nowhere.txt"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_written(raw_folder, tmp_path, options, said):
+    given = {"source": raw_folder, "benchmark": "ntu60", "root": tmp_path / "root"} | options
+    with pytest.raises(UserError, match=said):
+        prepare(given.pop("source"), **given)
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_folder_that_is_no_store_is_refused_before_the_work(raw_folder, tmp_path):
+    (tmp_path / "ntu60").mkdir()
+    (tmp_path / "ntu60" / "mine.txt").write_text("x")
+    with pytest.raises(UserError, match="holds other files and no store"):
+        prepare(raw_folder, benchmark="ntu60", root=tmp_path)
+    assert left(tmp_path) == ["ntu60"]
+
+
+def test_only_files_without_bodies_make_no_store(raw_files, write_files, tmp_path):
+    folder = write_files(tmp_path / "files", {name: raw_files[name] for name in NOBODY})
+    with pytest.raises(UserError, match="no clips were given or left"):
+        prepare(folder, benchmark="ntu60", workers=1, root=tmp_path / "root")
+    folder = write_files(tmp_path / "other", {"S018C001P001R001A061": b"1"})
+    with pytest.raises(UserError, match="no clips were given or left"):
+        prepare(folder, benchmark="ntu60", workers=1, root=tmp_path / "root")
+
+
+def test_two_at_once_do_not_disturb_each_other(raw_folder, tmp_path):
+    with (
+        ProcessLock(tmp_path / ".ntu60.prepare.lock"),
+        pytest.raises(LockedError, match=f"in use by process {os.getpid()}"),
+    ):
+        prepare(raw_folder, benchmark="ntu60", root=tmp_path)
+
+
+# ---- stopped and started again -----------------------------------------------------------------
+
+
+def interrupt(tasks, sources, *, workers):
+    """Two blocks, then Ctrl-C."""
+    for number, done in enumerate(original(tasks, sources, workers=workers)):
+        yield done
+        if number == 1:
+            raise KeyboardInterrupt
+
+
+original = module.convert_blocks
+
+
+def test_ctrl_c_says_that_it_goes_on_and_it_does(
+    raw_folder, whole, tmp_path, monkeypatch, small_blocks, caplog
+):
+    monkeypatch.setattr(module, "convert_blocks", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert "8 of 17 files are done; the same command goes on from there" in caplog.text
+    assert left(tmp_path) == [".ntu120.work"]
+    asked = []
+
+    def counting(tasks, sources, *, workers):
+        asked.extend(tasks)
+        return original(tasks, sources, workers=workers)
+
+    monkeypatch.setattr(module, "convert_blocks", counting)
+    (tmp_path / ".ntu120.work" / ".x.block.1234.frtmp").write_bytes(b"half")
+    store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert [len(task.files) for task in asked] == [4, 4, 1]
+    assert contents(store) == contents(whole) and left(tmp_path) == ["ntu120"]
+
+
+def test_other_rules_begin_anew_and_a_damaged_block_is_made_again(
+    raw_folder, whole, tmp_path, monkeypatch, small_blocks
+):
+    monkeypatch.setattr(module, "convert_blocks", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw_folder, benchmark="ntu120", preset="clean", workers=1, root=tmp_path)
+    old = set((tmp_path / ".ntu120.work").iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    new = set((tmp_path / ".ntu120.work").iterdir())
+    assert len(old) == len(new) == 2 and not old & new
+    damaged = new.pop()
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    monkeypatch.setattr(module, "convert_blocks", original)
+    store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert contents(store) == contents(whole)
+
+
+def test_a_block_that_is_damaged_at_the_end_is_named(raw_folder, tmp_path, monkeypatch):
+    def damaging(tasks, sources, *, workers):
+        yield from original(tasks, sources, workers=workers)
+        tasks[0].path.write_bytes(b"")
+
+    monkeypatch.setattr(module, "convert_blocks", damaging)
+    with pytest.raises(UserError, match=r"\.block was damaged meanwhile. The same command"):
+        prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert left(tmp_path) == [".ntu120.work"]
+
+
+def kill(source, root, **plan):
+    """Prepares in a process that kills itself; the ids of the workers that it had."""
+    plan = {"source": str(source), "root": str(root), "workers": 1} | plan
+    script = Path(__file__).with_name("killed_prepare.py")
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps(plan)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return json.loads(done.stdout)
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_killed_it_goes_on_and_its_workers_die(raw_folder, whole, tmp_path, monkeypatch, caplog):
+    workers = kill(raw_folder, tmp_path, workers=2, at="block", count=3)
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(lives, workers))
+    assert len(list((tmp_path / ".ntu120.work").glob("*.block"))) >= 3
+    monkeypatch.setattr("frcore.data.ntu.blocks.FILES_PER_BLOCK", 2)
+    caplog.set_level("INFO")
+    store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert "of 17 files were done before" in caplog.text
+    assert contents(store) == contents(whole) and left(tmp_path) == ["ntu120"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"at": "block", "count": 1},
+        {"at": "block", "count": 8},
+        {"at": "block", "count": 5, "workers": 3},
+        {"at": "write", "count": 0},
+        {"at": "write", "count": 4},
+        {"at": "clip", "count": 1},
+        {"at": "clip", "count": 14},
+        {"at": "place"},
+        {"at": "remove"},
+    ],
+    ids=str,
+)
+def test_killed_anywhere_and_again_the_store_is_the_same(
+    raw_folder, whole, tmp_path, plan, monkeypatch
+):
+    kill(raw_folder, tmp_path, **plan)
+    kill(raw_folder, tmp_path, at="clip", count=3)  # and a second time
+    monkeypatch.setattr("frcore.data.ntu.blocks.FILES_PER_BLOCK", 2)
+    store = prepare(raw_folder, benchmark="ntu120", workers=2, root=tmp_path)
+    assert contents(store) == contents(whole) and left(tmp_path) == ["ntu120"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_the_command_line(raw_files, write_files, tmp_path):
+    content = raw_files["S005C001P001R001A051"]
+    names = [f"S001C001P{p:03}R001A{a:03}" for p in range(1, 41) for a in range(1, 31)]
+    source = write_files(tmp_path / "many.zip", dict.fromkeys(names, content))
+    command = [sys.executable, "-m", "frcore", "data", "prepare", "ntu60", "--source", str(source)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "FRCORE_DATA": str(tmp_path / "root")},
+        start_new_session=True,
+    )
+    work = tmp_path / "root" / ".ntu60.work"
+    while not (work.exists() and list(work.glob("*.block"))):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert b"the same command goes on from there" in errors and b"Traceback" not in errors
+    done = len(list(work.glob("*.block")))
+    assert 0 < done < 19 and left(tmp_path / "root") == [".ntu60.work"]
+    assert len(prepare(source, benchmark="ntu60", workers=2, root=tmp_path / "root")) == 1200
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+MEASURE = """
+import resource, sys
+from frcore.data.ntu.prepare import prepare
+store = prepare(sys.argv[1], benchmark="ntu120", workers=2, root=sys.argv[2])
+kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+print(len(store), *(resource.getrusage(kind).ru_maxrss // 1024 for kind in kinds))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_clips(write_files, raw_files, tmp_path):
+    """Parent and the largest worker together, in MB, at 1,000 and at 12,000 files."""
+    content = raw_files["S005C001P001R001A051"]
+    peaks = []
+    for count in (1_000, 12_000):
+        numbers = np.arange(count)
+        places = zip(1 + numbers // 6000, 1 + numbers // 100 % 60, 1 + numbers % 100, strict=True)
+        names = [
+            f"S{setup:03}C001P{subject:03}R001A{action:03}" for setup, subject, action in places
+        ]
+        source = write_files(tmp_path / f"{count}.zip", dict.fromkeys(names, content))
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(source), str(tmp_path / str(count))],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        clips, parent, worker = map(int, done.stdout.split())
+        assert clips == count
+        peaks.append((parent, worker))
+    (small, small_worker), (large, large_worker) = peaks
+    a_clip_takes = (large - small) * 1024 / 11_000  # kB: the rows of tables
+    assert small + a_clip_takes * 113_945 / 1024 < 400, peaks
+    assert large_worker - small_worker < 30, peaks
+
+
+# ---- on to training ----------------------------------------------------------------------------
+
+TINY = {
+    "name": "tiny",
+    "data": {"repeats": 1, "transform": {"frames": 8, "rotation": [17, 17, 17]}},
+    "model": {"backbone": "ctrgcn_tiny", "overrides": {"width": 8}},
+    "optim": {"lr": 0.01, "warmup_epochs": 0},
+    "train": {"epochs": 1, "batch_size": 8, "threads": 1, "precision": "fp32"},
+}
+
+
+def test_both_sets_and_all_protocols_train_and_predict(raw_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "data"))
+    for benchmark, protocols in (("ntu60", ("xsub", "xview")), ("ntu120", ("xsub", "xset"))):
+        store = prepare(raw_folder, benchmark=benchmark, workers=1)
+        for protocol in protocols:
+            config = TINY | {"benchmark": benchmark, "data": TINY["data"] | {"protocol": protocol}}
+            run = frcore.fit(config, out=tmp_path / f"{benchmark}_{protocol}")
+            predictions = frcore.predict(run, device="cpu")
+            test = store.split("test", protocol=protocol)
+            assert list(predictions.sample_ids) == test.sample_id.tolist()
+            assert predictions.logits.shape == (len(test), store.benchmark.num_classes)
+            assert np.isfinite(predictions.logits).all()
+    assert read_store(store.path).fingerprint == store.fingerprint
