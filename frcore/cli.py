@@ -42,7 +42,10 @@ def recipes() -> None:
     """List the recipes that come with frcore."""
     from frcore.recipe_files import list_recipes
 
-    show(table_of(list(list_recipes().items()), "recipe", "what it trains"))
+    known = list_recipes()
+    plain = [row for row in known.items() if not row[0].endswith("_frhead")]
+    show(table_of(plain, "recipe", "what it trains"))
+    typer.echo("Each with FR Head: NAME_frhead.")
 
 
 class Train(TyperCommand):
@@ -82,6 +85,7 @@ def train(
 
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("frcore.residence").setLevel(logging.INFO)  # says where the clips are
     overrides = parse_changes(changes or [])
     overrides |= {} if device is None else {"train.device": device}
     overrides |= {} if seed is None else {"seed": seed}

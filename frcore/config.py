@@ -59,16 +59,26 @@ class TransformConfig(_Config):
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)  # max degrees about x, y, z; training
     whole_degrees: Switch = False
     scale: tuple[float, float] = (1.0, 1.0)  # training
+    limb_scale: tuple[float, float] = (1.0, 1.0)  # of each bone's length, sides alike; training
     crop: tuple[float, float] = (0.5, 1.0)  # share of the frames kept by crop_resize; training
     test_crop: float = Field(0.95, gt=0, le=1)  # the same in evaluation, centred
 
-    @field_validator("scale", "crop")
+    @field_validator("scale", "limb_scale", "crop")
     @classmethod
     def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         low, high = value
         if not 0 < low <= high or (info.field_name == "crop" and high > 1):
             most = " <= 1" if info.field_name == "crop" else ""
             raise ValueError(f"must be (low, high) with 0 < low <= high{most}, not {value}")
+        return value
+
+    @field_validator("limb_scale")
+    @classmethod
+    def _not_with_minmax(
+        cls, value: tuple[float, float], info: ValidationInfo
+    ) -> tuple[float, float]:
+        if value != (1.0, 1.0) and info.data.get("normalize") == "minmax":
+            raise ValueError("works with normalize 'none' only: leave it (1, 1) with 'minmax'")
         return value
 
     @field_validator("rotation")
@@ -92,6 +102,7 @@ class DataConfig(_Config):
     val_subjects: tuple[int | str, ...] = ()  # training subjects held out as split "val"
     repeats: int = Field(1, ge=1, le=1000)  # times each clip is seen an epoch
     persons: int | None = Field(None, ge=1)  # use only the first persons; None: all
+    residence: Literal["auto", "device", "stream"] = "auto"  # where clips are: see frcore.residence
     transform: TransformConfig = TransformConfig()
 
 
@@ -209,13 +220,14 @@ class RunConfig(_Config):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over all that shapes the result (not over names, device or threads).
+        """16 hex digits over all that shapes the result (not names, device, threads, residence).
 
         Values that are the default do not count, so that a key which a later version adds leaves
         the hashes of older runs as they are.
         """
         train = self.train.model_copy(update={"device": "auto", "threads": None})
-        content = self.model_copy(update={"train": train}).model_dump(
+        data = self.data.model_copy(update={"residence": "auto"})
+        content = self.model_copy(update={"train": train, "data": data}).model_dump(
             mode="json", exclude={"name", "description"}, exclude_defaults=True
         )
         text = json.dumps({"defaults": DEFAULTS_VERSION, **content}, sort_keys=True)

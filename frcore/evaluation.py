@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def forward_split(
         batch_size: clips at a time.
         dtype: of the backbone, see `choose_precision`.
         spaces: whose features to keep: "backbone" or the head's.
-        stopped: asked before every batch.
+        stopped: asked before every batch's forward pass.
 
     Raises:
         UserError: for a space that the model does not have.
@@ -58,20 +59,22 @@ def forward_split(
     logits: list[Tensor] = []
     features: dict[str, list[Tensor]] = {space: [] for space in spaces}
     batches = torch.arange(len(pipeline.clips)).split(batch_size)
+    bar = {"desc": "evaluation", "unit": "batch", "delay": 2, "leave": False}
     model.eval()
     try:
-        for index in tqdm(
-            batches, desc="evaluation", unit="batch", delay=2, leave=False, disable=SILENT.get()
-        ):
-            if stopped():
-                raise Stopped
-            with autocast(device, dtype):
-                out = model(pipeline(index).to(device))
-            logits.append(out.logits.float())
-            for space, parts in features.items():
-                own = space == BACKBONE_SPACE
-                part = out.embedding if own else model.head.project(out.stages, len(index), space)
-                parts.append(part.float())
+        with closing(pipeline.batches([(index, 0) for index in batches])) as made:
+            for clips in tqdm(made, total=len(batches), disable=SILENT.get(), **bar):
+                if stopped():
+                    raise Stopped
+                with autocast(device, dtype):
+                    out = model(clips.to(device))
+                logits.append(out.logits.float())
+                for space, parts in features.items():
+                    own = space == BACKBONE_SPACE
+                    part = (
+                        out.embedding if own else model.head.project(out.stages, len(clips), space)
+                    )
+                    parts.append(part.float())
     finally:
         model.train(was_training)
     return torch.cat(logits).cpu(), {s: torch.cat(parts).cpu() for s, parts in features.items()}

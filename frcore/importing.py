@@ -15,7 +15,7 @@ from frcore.data.catalog import open_store
 from frcore.errors import UserError
 from frcore.files import write_errors
 from frcore.published import Published, read_published
-from frcore.recipe_files import list_recipes
+from frcore.recipe_files import recipe_names
 from frcore.recognizer import check_model, checkpoint_metadata
 
 _SECTIONS = ("data", "model", "train")  # of a configuration, that matter to what is not trained
@@ -93,7 +93,7 @@ def import_weights(
     _check_out(out)
     store = open_store(benchmark)
     record = store.benchmark
-    recipe = recipe or _recipe_of(benchmark)
+    recipe = recipe or _recipe_of(benchmark, record.protocols[0])
     config = _config(out.stem, benchmark, backbone, recipe, changes or {})
     store.protocol(config.data.protocol)
     check_model(config, record)
@@ -134,12 +134,16 @@ def _check_out(out: Path) -> None:
         raise UserError(f"{out} is there already and holds no imported weights: choose another.")
 
 
-def _recipe_of(benchmark: str) -> str | None:
-    """The plain joint-stream recipe of a benchmark, if there is one: that of the shortest name."""
-    recipes = [load_recipe(name) for name in list_recipes()]
-    plain = [r.name for r in recipes if r.benchmark == benchmark and r.head is None]
-    joint = [r.name for r in recipes if r.name in plain and r.data.stream == "joint"]
-    return min(joint or plain, key=len, default=None)
+def _recipe_of(benchmark: str, protocol: str) -> str | None:
+    """The plain joint-stream recipe of a benchmark, if there is one: that of the shortest name.
+
+    One of its default protocol comes before those of others.
+    """
+    recipes = [load_recipe(name) for name in recipe_names()]
+    plain = [r for r in recipes if r.benchmark == benchmark and r.head is None]
+    joint = [r for r in plain if r.data.stream == "joint"]
+    names = {r.name: (r.data.protocol not in (None, protocol), len(r.name)) for r in joint or plain}
+    return min(names, key=names.__getitem__, default=None)
 
 
 def _config(

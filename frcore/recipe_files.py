@@ -17,9 +17,15 @@ from frcore.errors import unknown_name
 _FILE_ENDINGS = (".yaml", ".yml", ".json")  # JSON: a run's config.json
 
 
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with frcore, sorted."""
+    files = resources.files("frcore.recipes").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
 def list_recipes() -> dict[str, str]:
     """Name -> one-line description of every recipe that comes with frcore."""
-    return {name: read_recipe(name).get("description", "") for name in _shipped()}
+    return {name: read_recipe(name).get("description", "") for name in recipe_names()}
 
 
 def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -71,15 +77,10 @@ def _recipe_text(recipe: str | Path) -> str:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read as text: {error}.") from None
-    names = _shipped()
+    names = recipe_names()
     if recipe not in names:
         raise unknown_name("recipe", recipe, names)
     return resources.files("frcore.recipes").joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
-
-
-def _shipped() -> list[str]:
-    files = resources.files("frcore.recipes").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from frcore.data.augment import ClipPipeline, DeviceClips
 from frcore.data.benchmarks import BUILT_IN
 from frcore.data.store import Store
 from frcore.errors import UserError
+from frcore.residence import free_memory, is_resident, tell_residence
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
     Raises:
         UserError: no training clips, or none in the split that `train.select` judges by.
     """
+    free = free_memory(device)
     found = {
         split: load_split(
             store, split, config.data, device, training=split == "train", seed=config.seed
@@ -52,13 +54,15 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
             f"'{protocol}' of {store.benchmark.name} has none. Set data.val_subjects to hold "
             "training subjects out, or train.select to 'last'."
         )
-    persons, there = config.data.persons, store.benchmark.num_persons
-    if persons is not None and persons < there:
+    persons, most = config.data.persons, store.benchmark.num_persons
+    if persons is not None and persons < most:
         # A recipe knows its own benchmark; on someone's own data it may not be what they mean.
         level = logging.INFO if store.benchmark.name in BUILT_IN else logging.WARNING
         text = "data.persons=%d: of the %d persons of a clip only the first count."
-        log.log(level, text, persons, there)
-    judges = {split: found[split] for split in ("val", "test") if found[split] is not None}
+        log.log(level, text, persons, most)
+    there = {split: pipeline for split, pipeline in found.items() if pipeline is not None}
+    tell_residence(there, device, free)
+    judges = {split: there[split] for split in ("val", "test") if split in there}
     return Splits(found["train"], judges, _unseen(store, config, judges))
 
 
@@ -102,7 +106,8 @@ def load_split(
 ) -> ClipPipeline | None:
     """The pipeline of a split as a run's data configuration has it; None if the split is empty.
 
-    The clips lie on `device` if they take at most half of its free memory, else on the CPU.
+    The clips lie on `device` if they take at most half of its free memory, else they are streamed
+    from disk; `data.residence` decides otherwise.
 
     Args:
         store: where the clips are.
@@ -116,13 +121,7 @@ def load_split(
     if len(rows) == 0:
         return None
     record = store.benchmark
-    if device.type == "cuda":
-        joints = rows["num_frames"].sum() * record.num_persons * record.skeleton.num_joints
-        free, _ = torch.cuda.mem_get_info(device)
-        if 4 * joints * record.channels > free / 2:
-            log.warning("Split '%s' does not fit on %s: its clips stay on the CPU.", split, device)
-            device = torch.device("cpu")
-    return ClipPipeline(
+    pipeline = ClipPipeline(
         DeviceClips.from_store(store, rows, device),
         record.skeleton,
         data.transform.with_frames(record.num_frames),
@@ -131,4 +130,8 @@ def load_split(
         absent_person=record.absent_person,
         training=training,
         seed=seed,
+        resident=False,
     )
+    if is_resident(pipeline.size, device, data.residence):
+        pipeline.load()
+    return pipeline

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -209,29 +210,30 @@ class Trainer:
             train.clips.keys, seed=config.seed, epoch=self.epoch, repeats=config.data.repeats
         )
         ends = batch_ends(self.views_per_epoch, config.train.batch_size)
-        batches = list(zip(*(o.tensor_split(ends[:-1]) for o in order), strict=True))
+        batches = list(zip(*(o.tensor_split(ends[:-1]) for o in order), strict=True))[self.step :]
         self.model.train()
         begin = time.perf_counter() - self.seconds
-        for index, repeat in batches[self.step :]:
-            self._train_step(index, repeat)
-            self.step += 1
-            bar.update()
-            if self.step % self.guard.read_every == 0:  # the device has just been waited for
-                now = {"epoch": self.epoch + 1, "train_acc": self.record.accuracy()}
-                now |= self.record.losses()
-                bar.set_postfix_str(headline(now, config.train.epochs), refresh=False)
-            if stop.requested:
-                break
+        with closing(train.batches(batches, epoch=self.epoch)) as made:
+            for (index, repeat), clips in zip(batches, made, strict=True):
+                self._train_step(index, repeat, clips.to(self.device, non_blocking=True))
+                self.step += 1
+                bar.update()
+                if self.step % self.guard.read_every == 0:  # the device has just been waited for
+                    now = {"epoch": self.epoch + 1, "train_acc": self.record.accuracy()}
+                    now |= self.record.losses()
+                    bar.set_postfix_str(headline(now, config.train.epochs), refresh=False)
+                if stop.requested:
+                    break
         self.guard.read()
         self.seconds = time.perf_counter() - begin
 
-    def _train_step(self, index: Tensor, repeat: Tensor) -> None:
+    def _train_step(self, index: Tensor, repeat: Tensor, clips: Tensor) -> None:
+        """One update by a batch: clips (n, C, T, V, M), their places and their repeats (n,)."""
         config, train = self.config, self.splits.train
         position = self.epoch + self.step / self.steps_per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config.optim, config.train.epochs, position)
         torch.manual_seed(_dropout_seed(config.seed, self.epoch, self.step))
-        clips = train(index, epoch=self.epoch, repeat=repeat).to(self.device, non_blocking=True)
         labels = train.clips.labels[index].to(self.device)
 
         self.guard.before_forward()

@@ -30,7 +30,7 @@ FRCORE_LAYERS = (
     ({"checkpoint"},),
     ({"run"}, {"weights_file"}),
     ({"run_dir"}, {"callbacks"}, {"published"}),
-    ({"device"},),
+    ({"device"}, {"residence"}),
     ({"evaluation"}, {"guard"}, {"records"}, {"splits"}, {"optim"}),
     ({"resume"},),
     ({"train"}, {"inference"}, {"importing"}),

@@ -5,14 +5,20 @@ loop over samples. Every step is linear in the coordinates, so a batch is one ga
 interpolation and one affine map a clip. No step waits for the device.
 """
 
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from frcore.data.benchmarks import AbsentPerson
-from frcore.data.device_clips import DeviceClips, pack_frames
+from frcore.data.device_clips import DeviceClips
+from frcore.data.limbs import LimbScaling
+from frcore.data.packing import Frames, Packing, pack_frames
+from frcore.data.prefetch import prefetch
 from frcore.data.random import random_uniform
+from frcore.data.sampling import even_frames, random_frames, read_frames, resized_frames
 from frcore.errors import UserError, unknown_name
 from frcore.skeleton import Skeleton
 
@@ -23,7 +29,6 @@ __all__ = ["ClipPipeline", "DeviceClips", "Stream"]
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 
-_COPIES = 100  # random_frames draws from every frame repeated this often
 _FLAT = 1e-6  # an axis is flat where its range is below this share of the largest coordinate
 
 
@@ -31,13 +36,14 @@ class ClipPipeline:
     """Batches of model input from `DeviceClips`: sampled, augmented (in training), as one stream.
 
     The steps, in order: centre (subtract the skeleton's centre joint of person 0 in the first frame
-    that has one), rotate and scale (training), min-max to [-1, 1] over the whole clip, sample
-    frames, bones (child minus parent, root zero), motion (next frame minus this one, last frame
-    zero). A person absent from a frame (all coordinates zero) stays zero and has no part in the
-    min-max. All frames of a clip count as valid: a store holds no padding, whereas the published
-    feeder works on padded clips and leaves out frames that sum to zero.
+    that has one), scale limbs, rotate and scale (training), min-max to [-1, 1] over the whole clip,
+    sample frames, bones (child minus parent, root zero), motion (next frame minus this one, last
+    frame zero). A person absent from a frame (all coordinates zero) stays zero and has no part in
+    the min-max. All frames of a clip count as valid: a store holds no padding, whereas the
+    published feeder works on padded clips and leaves out frames that sum to zero.
 
-    With `training=False` a clip always gives the same output and no random number is used.
+    With `training=False` a clip always gives the same output and no random number is used. The
+    output does not depend on where the clips are, bit for bit.
 
     Args:
         clips: the split.
@@ -48,6 +54,7 @@ class ClipPipeline:
         absent_person: persons that a clip has no place for: zero, or copies of its first one.
         training: random sampling and augmentation, or the fixed transform of evaluation.
         seed: of the run; see `frcore.data.random`.
+        resident: `load` all frames now; else those of a batch are read when it is made.
 
     Raises:
         UserError: for an unknown stream, or clips with another number of joints than `skeleton`.
@@ -64,6 +71,7 @@ class ClipPipeline:
         absent_person: AbsentPerson = "zero",
         training: bool = False,
         seed: int = 0,
+        resident: bool = True,
     ) -> None:
         if stream not in get_args(Stream):
             raise unknown_name("stream", stream, get_args(Stream))
@@ -79,19 +87,39 @@ class ClipPipeline:
         self.training, self.seed = training, seed
         self._turns = training and any(transform.rotation)
         self._scales = training and tuple(transform.scale) != (1.0, 1.0)
-        bones = stream.startswith("bone")
+        limbs = training and tuple(transform.limb_scale) != (1.0, 1.0)
+        self._bones = stream.startswith("bone")
         minmax = transform.normalize == "minmax"
-        self._frames = pack_frames(
-            clips,
+        self.packing = Packing(
             skeleton,
+            clips.channels,
             num_persons,
             center=transform.center or minmax,  # min-max cancels it, but float32 likes small sums
-            bones=bones,
+            bones=self._bones or limbs,
+            keep_root=not self._bones,
             outline=minmax,
             hull=self._turns,
             absent_person=absent_person,
         )
-        self._shifts = minmax and not bones
+        scaling = (self.packing, transform.limb_scale, clips.device)
+        self._limbs = LimbScaling(*scaling) if limbs else None
+        self._frames: Frames | None = None
+        if resident:
+            self.load()
+
+    def load(self) -> None:
+        """Puts all frames on the device."""
+        self._frames = pack_frames(self.clips.arrays, self.packing, self.clips.device)
+
+    @property
+    def resident(self) -> bool:
+        """Whether all frames are on the device; else those of a batch are read when it is made."""
+        return self._frames is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all frames on the device (outlines are small beside them)."""
+        return 4 * self.packing.width * sum(map(len, self.clips.arrays))
 
     def __call__(self, index: Tensor, *, epoch: int = 0, repeat: Tensor | int = 0) -> Tensor:
         """The clips at `index` as (n, C, frames, V, M) float32 on the clips' device.
@@ -101,34 +129,73 @@ class ClipPipeline:
             epoch: random numbers differ from epoch to epoch.
             repeat: (n,) int64 or one integer: which pass over the clip within the epoch.
         """
-        index = index.to(self.clips.device)
-        repeat = repeat.to(index.device) if isinstance(repeat, Tensor) else repeat
-        draws = self._draw(index, epoch, repeat) if self.training else None
-        lower, upper, weight = self._sample(index, draws)
-        x = self._read(self._frames.rows, index, lower, upper, weight)  # (n, F, C * V * M)
+        frames = self._pack(index.tolist()) if self._frames is None else self._frames
+        return self._make(frames, index, epoch, repeat)
+
+    def batches(
+        self, batches: Sequence[tuple[Tensor, Tensor | int]], *, epoch: int = 0
+    ) -> Generator[Tensor, None, None]:
+        """What `self(index, epoch=epoch, repeat=repeat)` gives for each (index, repeat), in order.
+
+        Where the clips are not resident, background threads read the next batches meanwhile. Close
+        it (`contextlib.closing`) where a loop over it may stop early.
+        """
+        if self._frames is not None:
+            for index, repeat in batches:
+                yield self(index, epoch=epoch, repeat=repeat)
+            return
+        wanted = [index.tolist() for index, _ in batches]  # now: later it would wait for the device
+        with closing(prefetch(self._pack, wanted)) as packed:
+            for (index, repeat), frames in zip(batches, packed, strict=True):
+                yield self._make(frames, index, epoch, repeat)
+
+    def _pack(self, wanted: list[int]) -> Frames:
+        """The frames of some clips on the host, for one batch."""
+        device, clips = self.clips.device, [self.clips.arrays[i] for i in wanted]
+        on_cuda = device.type == "cuda"
+        with torch.cuda.device(device) if on_cuda else nullcontext():  # a thread has its own
+            return pack_frames(clips, self.packing, pinned=on_cuda)
+
+    def _make(self, frames: Frames, index: Tensor, epoch: int, repeat: Tensor | int) -> Tensor:
+        """The clips at `index`; `frames` are those of all clips, or of these ones in their order.
+
+        The steps follow each other as is cheapest: all but motion are linear in each frame.
+        """
+        device, whole = self.clips.device, frames is self._frames
+        frames, index = frames.to(device), index.to(device)
+        repeat = repeat.to(device) if isinstance(repeat, Tensor) else repeat
+        when = {"seed": self.seed, "epoch": epoch, "repeat": repeat}
+        keys = self.clips.keys.index_select(0, index)
+        draws = self._draw(keys, when) if self.training else None
+        first, outline = frames.first, frames.outline
+        if whole:
+            first = first.index_select(0, index)
+            outline = None if outline is None else outline.index_select(0, index)
+        places = (first[:, None], *self._sample(index, draws))
+        x = read_frames(frames.rows, *places)  # (n, F, C * V * M)
+        if self._limbs is not None:
+            x = self._limbs.scale(x, self._limbs.factors(keys, **when))
         x = x.unflatten(2, (self.clips.channels, -1)).transpose(1, 2)  # (n, C, F, V * M)
         matrix = self._matrix(draws) if self._turns or self._scales else None
         shift = None
-        if self._frames.outline is not None:
-            matrix, shift = self._minmax(index, matrix)
-            present = self._frames.present
-            if not self._shifts:
+        if outline is not None:
+            matrix, shift = _minmax(outline, matrix)
+            if self._bones:  # differences
                 shift = None
-            elif present is not None:
-                present = self._read(present, index, lower, upper, weight)  # (n, F, M)
+            elif frames.present is not None:
+                present = read_frames(frames.present, *places)  # (n, F, M)
                 shift = shift * present.repeat(1, 1, self.clips.num_joints)[:, None]
         x = x.contiguous() if matrix is None else _affine(matrix, x, shift)
+        if self._limbs is not None and not self._bones:
+            x = self._limbs.put_together(x)
         if self.stream.endswith("motion"):
             x = _motion(x)
         return x.unflatten(3, (self.clips.num_joints, self.num_persons))
 
-    def _draw(self, index: Tensor, epoch: int, repeat: Tensor | int) -> Tensor:
+    def _draw(self, keys: Tensor, when: dict[str, Any]) -> Tensor:
         """(n, 6 + 2 * frames): rotation x, y, z; scale; crop's share and start; frames."""
         count = 6 + (2 * self.transform.frames if self._by_frames else 0)
-        keys = self.clips.keys.index_select(0, index)
-        return random_uniform(
-            keys, count, seed=self.seed, epoch=epoch, purpose="augment", repeat=repeat
-        )
+        return random_uniform(keys, count, purpose="augment", **when)
 
     @property
     def _by_frames(self) -> bool:
@@ -143,8 +210,8 @@ class ClipPipeline:
         length = self.clips.num_frames.index_select(0, index)[:, None]
         if self._by_frames:
             if draws is None:
-                return _even_frames(length, transform.frames), None, length
-            return _random_frames(length, draws[:, 6:]), None, length
+                return even_frames(length, transform.frames), None, length
+            return random_frames(length, draws[:, 6:]), None, length
         if draws is None:
             start = ((1 - transform.test_crop) * length.double() / 2).long()
             kept = length - 2 * start
@@ -153,23 +220,8 @@ class ClipPipeline:
             share = low + (high - low) * draws[:, 4:5]
             kept = (length * share).long().clamp(min=transform.frames).minimum(length)
             start = (draws[:, 5:6] * (length - kept + 1)).long()
-        # Half-pixel centres: frame f of F lies at (f + 0.5) * kept / F - 0.5 of the cropped clip.
-        step = torch.arange(transform.frames, device=index.device, dtype=torch.float64) + 0.5
-        position = (step * (kept / transform.frames) - 0.5).clamp(min=0)
-        lower = position.long()
-        upper = (lower + 1).minimum(kept - 1)
-        return start + lower, start + upper, (position - lower).float()
-
-    def _read(
-        self, rows: Tensor, index: Tensor, lower: Tensor, upper: Tensor | None, weight: Tensor
-    ) -> Tensor:
-        """(n, F, D) of `rows` (sum of T, D): the lower frames, or mixtures with the upper ones."""
-        first = self._frames.first.index_select(0, index)[:, None]
-        x = rows.index_select(0, (first + lower).flatten()).view(*lower.shape, -1)
-        if upper is None:
-            return x
-        x_upper = rows.index_select(0, (first + upper).flatten()).view(*lower.shape, -1)
-        return torch.lerp(x, x_upper, weight[:, :, None])
+        lower, upper, weight = resized_frames(kept, transform.frames)
+        return start + lower, start + upper, weight
 
     def _matrix(self, draws: Tensor) -> Tensor:
         """(n, C, C): rotation about y, then x, then z, times the scale.
@@ -196,22 +248,6 @@ class ClipPipeline:
         matrix = torch.stack(entries, dim=1).mul(scale[:, None]).unflatten(1, (3, 3))
         return matrix[:, : self.clips.channels, : self.clips.channels].float()
 
-    def _minmax(self, index: Tensor, matrix: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Each axis of the turned clip to [-1, 1], by the whole clip; a flat axis becomes zero.
-
-        Returns:
-            The matrix (n, C, C), or (n, C) where it is diagonal, and shift (n, C, 1, 1).
-        """
-        outline = self._frames.outline.index_select(0, index)
-        if matrix is not None:
-            outline = _affine(matrix, outline[:, :, None], None)[:, :, 0]
-        low, high = outline.aminmax(dim=2)  # (n, C)
-        middle, half = (high + low) / 2, (high - low) / 2
-        largest = low.abs().maximum(high.abs()).amax(dim=1, keepdim=True)
-        gain = 1 / torch.where(half > _FLAT * largest, half, 1)
-        shift = -(middle * gain)[:, :, None, None]
-        return gain if matrix is None else matrix * gain[:, :, None], shift
-
     def __repr__(self) -> str:
         mode = "training" if self.training else "evaluation"
         clips, frames = self.clips, self.transform.frames
@@ -219,32 +255,24 @@ class ClipPipeline:
         return f"ClipPipeline({len(clips)} clips, {self.stream}, {mode}, C T V M = {shape})"
 
 
-def _even_frames(length: Tensor, frames: int) -> Tensor:
-    """(n, F): `linspace(0, length - 1, frames)` truncated, with NumPy's roundings."""
-    step = torch.arange(frames, device=length.device, dtype=torch.float64)
-    frame = (step * ((length - 1).double() / max(frames - 1, 1))).long()
-    return torch.where(step == max(frames - 1, 1), length - 1, frame)
-
-
-def _random_frames(length: Tensor, draws: Tensor) -> Tensor:
-    """(n, F) sorted: F frames without replacement from every frame repeated 100 times.
-
-    Of 2 F draws with replacement the first F distinct ones are such a sample. For F up to 100 and
-    clips of two frames or more, enough are distinct but for one time in 10^6; then, and where a
-    clip has fewer than F copies (the published code stops there), the earliest repeats fill up.
+def _minmax(outline: Tensor, matrix: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Each axis of the turned clip to [-1, 1], by the whole clip; a flat axis becomes zero.
 
     Args:
-        length: (n, 1) int64.
-        draws: (n, 2 F) float64 in [0, 1).
+        outline: (n, C, P), the clips' own.
+        matrix: (n, C, C), the turn.
+
+    Returns:
+        The matrix (n, C, C), or (n, C) where it is diagonal, and shift (n, C, 1, 1).
     """
-    count = draws.shape[1]
-    drawn, order = (draws * (_COPIES * length)).int().sort(dim=1, stable=True)
-    repeated = torch.zeros_like(drawn, dtype=torch.bool)
-    torch.eq(drawn[:, 1:], drawn[:, :-1], out=repeated[:, 1:])
-    order = (order + count * repeated).int()  # distinct ones first, each group as drawn
-    kept = order <= order.sort(dim=1).values[:, count // 2 - 1, None]
-    chosen = torch.where(kept, drawn, torch.iinfo(torch.int32).max).sort(dim=1).values
-    return (chosen[:, : count // 2] // _COPIES).long()
+    if matrix is not None:
+        outline = _affine(matrix, outline[:, :, None], None)[:, :, 0]
+    low, high = outline.aminmax(dim=2)  # (n, C)
+    middle, half = (high + low) / 2, (high - low) / 2
+    largest = low.abs().maximum(high.abs()).amax(dim=1, keepdim=True)
+    gain = 1 / torch.where(half > _FLAT * largest, half, 1)
+    shift = -(middle * gain)[:, :, None, None]
+    return gain if matrix is None else matrix * gain[:, :, None], shift
 
 
 def _affine(matrix: Tensor, x: Tensor, shift: Tensor | None) -> Tensor:

@@ -18,7 +18,7 @@ def sweep(
             "and groups), table5 (streams)"
         ),
     ],
-    benchmark: Annotated[str, typer.Option(help="nw_ucla, synthetic or ntu120")],
+    benchmark: Annotated[str, typer.Option(help="nw_ucla, ntu60, ntu120 or synthetic")],
     protocol: Annotated[str | None, typer.Option(help="Default: the benchmark's first.")] = None,
     seeds: Annotated[int, typer.Option(help="Runs a row: seeds 0, 1, 2, ...")] = 5,
     jobs: Annotated[

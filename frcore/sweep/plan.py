@@ -13,7 +13,7 @@ from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import get_benchmark
 from frcore.data.store import Store
 from frcore.errors import UserError
-from frcore.recipe_files import list_recipes
+from frcore.recipe_files import recipe_names
 from frcore.run import CONFIG, Run
 from frcore.sweep.tables import Row, Table, get_table
 
@@ -146,19 +146,19 @@ def base_recipe(benchmark: str, protocol: str | None = None, quick: bool = False
     Raises:
         UserError: no such recipe is here.
     """
-    known = list_recipes()
     if benchmark == "synthetic":
         return "synthetic_tiny"  # quick as it is
-    protocol = protocol or get_benchmark(benchmark).protocols[0]
+    known, protocol = recipe_names(), protocol or get_benchmark(benchmark).protocols[0]
     names = [f"{benchmark}_{protocol}_joint", f"{benchmark}_joint"]
     names = [f"{name}_quick" for name in names] if quick else names
     for name in names:
-        if {name, f"{name}_frhead"} <= known.keys():
+        if {name, f"{name}_frhead"} <= set(known):
             return name
     raise UserError(
         f"There is no recipe '{names[0]}' (or '{names[1]}') with its sibling '_frhead', which a "
-        f"sweep on {benchmark} starts from. Benchmarks with recipes: nw_ucla, synthetic; your "
-        "own data: --benchmark synthetic --set benchmark=NAME."
+        f"sweep on {benchmark} starts from. Benchmarks with recipes: ntu60, ntu120, nw_ucla "
+        "(--quick: nw_ucla alone) and synthetic; your own data: --benchmark synthetic --set "
+        "benchmark=NAME."
     )
 
 

@@ -15,6 +15,7 @@ from frcore import demo
 from frcore.cli import app
 from frcore.errors import UserError
 from frcore.predictions import Predictions
+from frcore.recipe_files import list_recipes
 
 IMPORT = ("import-weights", "w.pt", "--backbone", "ctrgcn", "--benchmark", "ntu60")
 
@@ -217,7 +218,10 @@ def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monk
 
 def test_recipes_are_listed_with_a_line_each():
     result = run("recipes")
-    assert result.exit_code == 0 and "synthetic_tiny_frhead" in result.stdout
+    assert result.exit_code == 0 and "Each with FR Head: NAME_frhead." in result.stdout
+    names = {line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line}
+    plain = {name for name in list_recipes() if not name.endswith("_frhead")}
+    assert plain <= names and {f"{name}_frhead" for name in plain} == set(list_recipes()) - plain
 
 
 def test_the_demo_compares_groups_by_the_true_class():

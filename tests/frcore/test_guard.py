@@ -165,10 +165,10 @@ def test_a_nan_clip_leaves_batch_norm_prototypes_and_the_log_untouched(
     batches = spoil_clips(monkeypatch, {2})
     changed, train_step = [], Trainer._train_step
 
-    def watched(self, index, repeat):
+    def watched(self, *batch):
         before = snapshot(self.model, self.optimizer)
         views = int(self.record.sums["views"])
-        train_step(self, index, repeat)
+        train_step(self, *batch)
         changed.append(
             (
                 differing(before, snapshot(self.model, self.optimizer)),

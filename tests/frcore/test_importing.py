@@ -113,9 +113,10 @@ def test_the_command_says_what_it_used_and_what_it_assumed(weights, tiny_store, 
 
 
 def test_preprocessing_comes_from_the_recipe_of_the_joint_stream():
-    assert importing._recipe_of("nw_ucla") == "nw_ucla_joint"
-    assert importing._recipe_of("synthetic") == "synthetic_ctrgcn"
-    assert importing._recipe_of("tiny") is None
+    assert importing._recipe_of("nw_ucla", "xview") == "nw_ucla_joint"
+    assert importing._recipe_of("synthetic", "xsub") == "synthetic_ctrgcn"
+    assert importing._recipe_of("ntu120", "xsub") == "ntu120_xsub_joint"  # not xset's
+    assert importing._recipe_of("tiny", "default") is None
 
 
 def test_another_recipe_can_be_named(weights, tiny_store, tmp_path):

@@ -106,11 +106,33 @@ def test_persons_are_those_of_the_configuration_or_of_the_benchmark(tiny_store, 
     assert two.train(index).shape == (2, 3, 16, 25, 2)
 
 
-def test_clips_that_do_not_fit_on_the_device_stay_on_the_cpu(
-    monkeypatch, tiny_store, tiny_config, caplog
+@pytest.mark.parametrize(
+    ("spare", "residence", "resident"),
+    [(0, "auto", True), (-1, "auto", False), (-1, "device", True), (0, "stream", False)],
+)
+def test_clips_are_on_the_device_if_they_take_half_of_what_is_free_there_at_most(
+    spare, residence, resident, monkeypatch, tiny_store, tiny_config
 ):
-    needed = 4 * tiny_store.split("test")["num_frames"].sum() * 25 * 3
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * needed - 1, 2 * needed))
-    data = load_recipe(tiny_config).data
-    pipeline = load_split(tiny_store, "test", data, torch.device("cuda"))
-    assert pipeline.clips.device == CPU and "does not fit on cuda" in caplog.text
+    size = 4 * int(tiny_store.split("test")["num_frames"].sum()) * 25 * 3
+    monkeypatch.setattr("frcore.residence.free_memory", lambda device: 2 * size + spare)
+    data = load_recipe(tiny_config, {"data.residence": residence}).data
+    pipeline = load_split(tiny_store, "test", data, CPU)
+    assert (pipeline.size, pipeline.resident) == (size, resident)
+
+
+def test_one_line_says_where_the_clips_are(monkeypatch, tiny_store, tiny_config, caplog):
+    sizes = {
+        split: 300 * int(tiny_store.split(split)["num_frames"].sum())
+        for split in ("train", "val", "test")
+    }
+    free = 2 * sizes["test"]  # train is larger
+    for module in ("residence", "splits"):
+        monkeypatch.setattr(f"frcore.{module}.free_memory", lambda device: free)
+    with caplog.at_level("INFO"):
+        splits_of(tiny_store, tiny_config)
+    shown = {split: f"{size / 1e6:.1f} MB" for split, size in sizes.items()}
+    (line,) = (m for m in caplog.messages if m.startswith("Clips:"))
+    assert line == (
+        f"Clips: train {shown['train']} streamed from disk, val {shown['val']} on cpu, "
+        f"test {shown['test']} on cpu ({free / 1e6:.1f} MB were free on cpu)."
+    )

@@ -231,9 +231,11 @@ def test_a_training_step_never_waits_for_the_device(tiny_store, tiny_config, tmp
         trainer = Trainer(config, tiny_store, directory, torch.device("cpu"))
         trainer.guard.read_every = 20  # as on a GPU
         trainer.model.train()
-        index, repeat = epoch_order(trainer.splits.train.clips.keys, seed=0, epoch=0, repeats=2)
+        train = trainer.splits.train
+        index, repeat = epoch_order(train.clips.keys, seed=0, epoch=0, repeats=2)
         with Waits() as waits:
-            trainer._train_step(index[:24], repeat[:24])
+            (clips,) = train.batches([(index[:24], repeat[:24])], epoch=0)
+            trainer._train_step(index[:24], repeat[:24], clips)
         assert waits.found == []
         with Waits() as waits:
             assert trainer.record.accuracy() > 0  # so they would be seen

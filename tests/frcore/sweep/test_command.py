@@ -72,7 +72,7 @@ def test_what_is_left_decides_the_exit_code(plan_of, write_run, monkeypatch, fai
     ("arguments", "message"),
     [
         (("table7", "--benchmark", "synthetic"), "Unknown table 'table7'"),
-        (("table1", "--benchmark", "ntu120"), "no recipe 'ntu120_xsub_joint'"),
+        (("table1", "--benchmark", "ntu120", "--quick"), "no recipe 'ntu120_xsub_joint_quick'"),
         (("table4", "--benchmark", "synthetic", "--set", "seed=1"), "use --seeds"),
         (("table4", "--benchmark", "synthetic", "--jobs", "0"), "jobs: expected 1 or more"),
     ],

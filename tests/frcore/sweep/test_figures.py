@@ -202,3 +202,6 @@ def test_published_figures_of_the_own_data_come_first():
     assert figures.fusion_weights(streams) == (0.6, 0.6, 0.4, 0.4)
     assert figures.published_where(streams) == "nw_ucla/xview"
     assert figures.published_where(make_plan("table5", "synthetic", seeds=1)) == "ntu120/xsub"
+    xset = make_plan("table5", "ntu120", protocol="xset", seeds=1)
+    assert figures.fusion_weights(xset) == (0.6, 0.75, 0.3, 0.15)
+    assert figures.published_where(xset) == "ntu120/xset"

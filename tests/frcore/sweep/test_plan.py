@@ -8,6 +8,7 @@ from typer.main import get_command
 from frcore.cli import app
 from frcore.commands import parse_changes
 from frcore.config import load_recipe
+from frcore.data.benchmarks import STREAMS
 from frcore.data.catalog import get_benchmark
 from frcore.errors import UserError
 from frcore.recognizer import check_model
@@ -22,7 +23,7 @@ def sweep(table, benchmark="nw_ucla", **more):
     return make_plan(table, benchmark, **{"seeds": 1, **more})
 
 
-@pytest.mark.parametrize("benchmark", ["nw_ucla", "synthetic"])
+@pytest.mark.parametrize("benchmark", ["nw_ucla", "synthetic", "ntu120"])
 @pytest.mark.parametrize("table", TABLES)
 def test_every_run_is_another_configuration_and_can_be_built(table, benchmark):
     plan = sweep(table, benchmark, seeds=2)
@@ -133,11 +134,28 @@ def test_quick_and_protocol_choose():
 
 
 def test_a_recipe_of_a_protocol_comes_before_that_of_all(monkeypatch):
-    known = {name: "" for base in ("ntu120_xsub_joint", "ntu120_joint")
-             for name in (base, f"{base}_frhead")}  # fmt: skip
-    monkeypatch.setattr("frcore.sweep.plan.list_recipes", lambda: known)
+    known = [name for base in ("ntu120_xsub_joint", "ntu120_joint")
+             for name in (base, f"{base}_frhead")]  # fmt: skip
+    monkeypatch.setattr("frcore.sweep.plan.recipe_names", lambda: known)
     assert base_recipe("ntu120") == "ntu120_xsub_joint"
     assert base_recipe("ntu120", "xset") == "ntu120_joint"
+
+
+@pytest.mark.parametrize("benchmark", ["ntu60", "ntu120"])
+def test_each_protocol_of_ntu_has_its_recipe(benchmark):
+    for protocol in get_benchmark(benchmark).protocols:
+        plan = sweep("table5", benchmark, protocol=protocol)
+        assert plan.recipe == f"{benchmark}_{protocol}_joint" and plan.protocol == protocol
+        assert {job.config.data.protocol for job in plan.jobs} == {protocol}
+        assert {job.config.benchmark for job in plan.jobs} == {benchmark}
+        recipes = [
+            f"{benchmark}_{protocol}_{stream}{head}"
+            for stream in STREAMS
+            for head in ("", "_frhead")
+        ]
+        hashes = {job.config.hash for job in plan.jobs}
+        assert hashes == {load_recipe(name).hash for name in recipes}
+    assert sweep("table4", benchmark).protocol == "xsub"
 
 
 @pytest.mark.parametrize(
@@ -145,12 +163,13 @@ def test_a_recipe_of_a_protocol_comes_before_that_of_all(monkeypatch):
     [
         (("table9", "synthetic"), "Unknown table 'table9'. Did you mean 'table"),
         (("table1", "nwucla"), "Did you mean 'nw_ucla'?"),
-        (("table1", "ntu120"), "no recipe 'ntu120_xsub_joint'"),
+        (("table1", "ntu120", "xview"), "no recipe 'ntu120_xview_joint'"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
+    table, benchmark, *protocol = arguments
     with pytest.raises(UserError) as error:
-        sweep(*arguments)
+        sweep(table, benchmark, protocol=protocol[0] if protocol else None)
     assert message in str(error.value)
 
 
@@ -162,6 +181,7 @@ def test_mistakes_are_named(arguments, message):
         ("table4", {"changes": {"seed": 3}}, "use --seeds"),
         ("table4", {"changes": {"optim.rl": 3}}, "optim.rl: unknown key"),
         ("table4", {"protocol": "xsub"}, "Unknown protocol 'xsub' of nw_ucla"),
+        ("table4", {"benchmark": "ntu60", "quick": True}, "no recipe 'ntu60_xsub_joint_quick'"),
         ("table4", {"seeds": 0}, "seeds: expected 1 or more, got 0"),
     ],
 )
