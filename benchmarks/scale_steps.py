@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 CLASSES, WIDTH, TEST_SHARE = 120, 256, 50_919 / 113_945
 NTU_TURN = (math.degrees(0.3),) * 3  # degrees about each axis, at most
-SAMPLES = 100_000  # batches are timed on at most so many
 TRAINING_SECONDS = 20
 SMALL = {  # as small as a model can be: what is measured is what surrounds it
     "name": "scale",
@@ -104,7 +104,7 @@ def check(folder: Path, clips: int) -> Found:
     from frcore.data.catalog import open_store
     from frcore.data.check import check_store
 
-    planted = {str(a): str(b) for a, b in SimulatedSet(clips).copies.items()}
+    planted = SimulatedSet(clips).copies
     store = open_store(folder / "ntu120")
     found: Found = {"base_mb": resident()}
     with measured(found):
@@ -114,36 +114,29 @@ def check(folder: Path, clips: int) -> Found:
     return found | {"clips_per_s": clips / found["seconds"], "copies": len(report.copies)}
 
 
-def batches(folder: Path, clips: int) -> Found:
+def batches(folder: Path, clips: int, *, residence: str) -> Found:
     """An epoch of X-Sub training batches on one thread: crop-resize, rotation, bones."""
     import torch
 
-    from frcore.config import TransformConfig
-    from frcore.data.augment import ClipPipeline, DeviceClips
+    from frcore.config import load_recipe
     from frcore.data.catalog import open_store
-    from frcore.data.random import epoch_order
+    from frcore.data.random import batch_ends, epoch_order
+    from frcore.splits import load_split
 
     torch.set_num_threads(1)
+    changes = {"residence": residence, "duplicates": "keep", "transform.limb_scale": (1.0, 1.0)}
+    config = load_recipe("ntu120_xsub_bone", {f"data.{key}": v for key, v in changes.items()})
     store = open_store(folder / "ntu120")
-    record = store.benchmark
     found: Found = {"base_mb": resident()}
     with measured(found, "loading_"):
-        chosen = DeviceClips.from_store(store, store.split("train"))
-        pipeline = ClipPipeline(
-            chosen,
-            record.skeleton,
-            TransformConfig(frames=record.num_frames, rotation=NTU_TURN),
-            stream="bone",
-            num_persons=record.num_persons,
-            absent_person=record.absent_person,
-            training=True,
-        )
-    order, _ = epoch_order(chosen.keys, seed=0, epoch=0)
-    order = order[:SAMPLES]
+        pipeline = load_split(store, "train", config.data, torch.device("cpu"), training=True)
+    order, _ = epoch_order(pipeline.clips.keys, seed=0, epoch=0)
+    ends = batch_ends(len(order), config.train.batch_size)
+    batches = [(index, 0) for index in order.tensor_split(ends[:-1])]
     with measured(found):
-        for index in order.split(64):
-            pipeline(index)
-    found["samples"] = len(order)
+        for batch in pipeline.batches(batches):
+            last = batch
+    found |= {"samples": len(order), "batch": list(last.shape)}
     return found | {f"samples_per_{kind}s": len(order) / found[f"{kind}seconds"]
                     for kind in ("", "cpu_")}  # fmt: skip
 
@@ -203,7 +196,8 @@ STEPS: dict[str, Callable[[Path, int], Found]] = {
     "write": write,
     "open": open_it,
     "check": check,
-    "batches": batches,
+    "batches": partial(batches, residence="device"),
+    "streamed": partial(batches, residence="stream"),
     "predictions": predictions,
     "train": train,
 }

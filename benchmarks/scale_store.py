@@ -1,12 +1,13 @@
 """A simulated NTU RGB+D 120, generated directly: real names and splits, made-up motion.
 
-Names are those that the data set's raw files could have: 318 pairs of setup and performer, three
+Names are those that the data set's raw files could have: 318 pairs of setup and subject, three
 cameras, two replications, 60 actions each, less 535 clips. How many pairs and missing clips fall
 on either side of both protocols is chosen such that all 113,945 clips split exactly as the real
 ones do. A clip depends on its name alone, so a smaller store holds clips of the whole one.
 """
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from itertools import product
 from typing import NamedTuple
 
@@ -15,13 +16,9 @@ import numpy as np
 from frcore.data.benchmarks import NTU120
 from frcore.data.clips import ClipRecord
 from frcore.data.kinematics import DOFS, draw_bones, forward_kinematics, rotation
+from frcore.data.ntu.protocols import NTU120_TRAIN_SUBJECTS, NtuName, parse_name
 
 CLIPS = 113_945
-TRAIN_SUBJECTS = frozenset(
-    (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49)
-    + (50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92)
-    + (93, 94, 95, 97, 98, 100, 103)
-)
 _SEED = 120
 _SHORTEST, _MEDIAN, _LONGEST = 10, 72, 300  # frames; lengths are log-normal between these ends
 _SPREAD = 0.4  # of the logarithm of a length
@@ -31,33 +28,12 @@ _FARTHER = np.array((0.9, 0.0, 0.2), np.float32)  # metres from the first person
 
 
 class Part(NamedTuple):
-    """Setups and performers that were recorded together, and what they did."""
+    """Setups and subjects that were recorded together, and what they did."""
 
     setups: range
-    performers: range
+    subjects: range
     actions: range
     pairs: dict[tuple[bool, bool], int]  # (training subject, even setup) -> pairs of the two
-
-
-class Name(NamedTuple):
-    """What a sample's name says; its order is that of the names."""
-
-    setup: int
-    camera: int
-    performer: int
-    replication: int
-    action: int
-
-    def __str__(self) -> str:
-        return "S{:03}C{:03}P{:03}R{:03}A{:03}".format(*self)
-
-    @property
-    def splits(self) -> dict[str, str]:
-        """X-Sub by the performer, X-Set by the setup."""
-        return {
-            "xsub": "train" if self.performer in TRAIN_SUBJECTS else "test",
-            "xset": "train" if self.setup % 2 == 0 else "test",
-        }
 
 
 PARTS = (
@@ -77,10 +53,10 @@ PARTS = (
 MISSING = {(True, True): 157, (True, False): 177, (False, True): 95, (False, False): 106}
 
 
-def all_names() -> list[Name]:
+def all_names() -> list[str]:
     """The 113,945 names, sorted."""
     rng = np.random.default_rng(_SEED)
-    names: list[Name] = []
+    names: list[str] = []
     for side, missing in MISSING.items():
         group = [name for part in PARTS for name in _recorded(part, side, rng)]
         left_out = set(rng.choice(len(group), missing, replace=False).tolist())
@@ -88,18 +64,17 @@ def all_names() -> list[Name]:
     return sorted(names)
 
 
-def _recorded(part: Part, side: tuple[bool, bool], rng: np.random.Generator) -> list[Name]:
+def _recorded(part: Part, side: tuple[bool, bool], rng: np.random.Generator) -> list[str]:
     """All clips of the pairs on one side of both protocols."""
-    trains, even = side
     possible = [
-        (setup, performer)
-        for setup, performer in product(part.setups, part.performers)
-        if (performer in TRAIN_SUBJECTS, setup % 2 == 0) == (trains, even)
+        (setup, subject)
+        for setup, subject in product(part.setups, part.subjects)
+        if (subject in NTU120_TRAIN_SUBJECTS, setup % 2 == 0) == side
     ]
     chosen = rng.choice(len(possible), part.pairs[side], replace=False)
     return [
-        Name(setup, camera, performer, replication, action)
-        for setup, performer in (possible[row] for row in chosen)
+        f"S{setup:03}C{camera:03}P{subject:03}R{replication:03}A{action:03}"
+        for setup, subject in (possible[row] for row in chosen)
         for camera, replication, action in product((1, 2, 3), (1, 2), part.actions)
     ]
 
@@ -122,10 +97,9 @@ class SimulatedSet:
         rng = np.random.default_rng(_SEED + 1)
         rows = np.sort(rng.choice(len(names), clips, replace=False))
         self.names = [names[row] for row in rows]
-        sides = {
-            side: [name for name in self.names if name.splits["xsub"] == side]
-            for side in ("train", "test")
-        }
+        sides: dict[str, list[str]] = {"train": [], "test": []}
+        for name in self.names:
+            sides[parse_name(name).splits(NTU120.name)["xsub"]].append(name)
         count = min(1 + clips // _COPY_EVERY, *map(len, sides.values()))
         pairs = (rng.choice(len(sides[s]), count, replace=False) for s in ("test", "train"))
         self.copies = {
@@ -137,18 +111,14 @@ class SimulatedSet:
         return len(self.names)
 
     def __iter__(self) -> Iterator[ClipRecord]:
-        for name in self.names:
+        for sample_id in self.names:
+            name = parse_name(sample_id)
             yield ClipRecord(
-                sample_id=str(name),
-                label=name.action - 1,
-                data=self._bodies.clip(self.copies.get(name, name)),
-                splits=name.splits,
-                extra={
-                    "subject": name.performer,
-                    "camera": name.camera,
-                    "setup": name.setup,
-                    "replication": name.replication,
-                },
+                sample_id=sample_id,
+                label=name.label,
+                data=self._bodies.clip(parse_name(self.copies.get(sample_id, sample_id))),
+                splits=name.splits(NTU120.name),
+                extra=name.columns(),
             )
 
 
@@ -167,11 +137,11 @@ class _Bodies:
         views = (rotation(1, degrees).astype(np.float32) for degrees in (-45, 0, 45))
         self.views = dict(zip((1, 2, 3), views, strict=True))
 
-    def clip(self, name: Name) -> np.ndarray:
+    def clip(self, name: NtuName) -> np.ndarray:
         """(T, M, 25, 3) float32, metres; its middle-spine joint starts at the origin."""
-        rng = np.random.default_rng((_SEED, *name))
+        rng = np.random.default_rng((_SEED, *astuple(name)))
         frames = int(np.clip(_MEDIAN * np.exp(_SPREAD * rng.normal()), _SHORTEST, _LONGEST))
-        mutual = name.action - 1 in NTU120.mutual
+        mutual = name.label in NTU120.mutual
         second = rng.random() < (0.98 if mutual else 0.03)
         clip = np.zeros((frames, 2 if second else 1, *self.rest.shape), np.float32)
         clip[:, 0] = self._person(name, frames, rng)
@@ -183,11 +153,11 @@ class _Bodies:
         origin = clip[0, 0, 1].copy()
         return np.where(clip.any(axis=(2, 3), keepdims=True), clip - origin, 0)
 
-    def _person(self, name: Name, frames: int, rng: np.random.Generator) -> np.ndarray:
+    def _person(self, name: NtuName, frames: int, rng: np.random.Generator) -> np.ndarray:
         """(T, 25, 3): the action's curves, and some of this clip's own."""
         time = (np.arange(frames, dtype=np.float32) + 0.5) / frames
         waves = np.cos(np.pi * time[:, None] * np.arange(1, _CURVES + 1, dtype=np.float32))
         own = rng.standard_normal(self.actions.shape[1:], dtype=np.float32) * self.reach
-        curves = (self.actions[name.action - 1] + own).reshape(_CURVES, -1)  # (curves, 75)
+        curves = (self.actions[name.label] + own).reshape(_CURVES, -1)  # (curves, 75)
         size = np.float32(rng.uniform(0.85, 1.15))
         return size * (self.rest + (waves @ curves).reshape(frames, *self.rest.shape))

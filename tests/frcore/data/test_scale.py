@@ -16,6 +16,7 @@ import pytest
 
 from frcore.data.benchmarks import NTU120, Benchmark
 from frcore.data.clips import ClipRecord
+from frcore.data.ntu.protocols import PUBLISHED, parse_name
 from frcore.data.store import write_store
 from frcore.skeleton import Skeleton
 
@@ -119,12 +120,12 @@ def simulation():
 def test_all_simulated_names_split_as_the_real_ones_do(simulation):
     names = simulation.all_names()
     assert len(set(names)) == len(names) == simulation.CLIPS == 113_945
-    assert names == sorted(names) and [str(n) for n in names] == sorted(map(str, names))
-    for protocol, counts in (("xsub", (63_026, 50_919)), ("xset", (54_468, 59_477))):
-        found = Counter(name.splits[protocol] for name in names)
-        assert (found["train"], found["test"]) == counts
-    assert {name.action for name in names} == set(range(1, 121))
-    assert all((name.setup > 17) == (name.performer > 40) == (name.action > 60) for name in names)
+    assert names == sorted(names)
+    parsed = [parse_name(name) for name in names]
+    for protocol, counts in PUBLISHED["ntu120"].items():
+        assert Counter(name.splits("ntu120")[protocol] for name in parsed) == counts
+    assert {name.action for name in parsed} == set(range(1, 121))
+    assert all((name.setup > 17) == (name.subject > 40) == (name.action > 60) for name in parsed)
 
 
 def test_simulated_clips_are_what_their_names_say(simulation):
@@ -150,18 +151,16 @@ def test_simulated_clips_are_what_their_names_say(simulation):
 
 
 def test_a_simulated_clip_depends_on_its_name_alone(simulation):
-    few, many = simulation.SimulatedSet(60), simulation.SimulatedSet(600)
-    assert few.names == simulation.SimulatedSet(60).names
+    few, many = simulation.SimulatedSet(400), simulation.SimulatedSet(1_200)
+    assert few.names == simulation.SimulatedSet(400).names
     first = {clip.sample_id: clip.data for clip in few}
-    again = {clip.sample_id: clip.data for clip in simulation.SimulatedSet(60)}
+    again = {clip.sample_id: clip.data for clip in simulation.SimulatedSet(400)}
     assert all(np.array_equal(first[name], again[name]) for name in first)
     copied = {*few.copies, *many.copies}
     both = [name for name in few.names if name in set(many.names) - copied]
-    makers = [simulation._Bodies() for _ in range(2)]
-    for name in both:
-        np.testing.assert_array_equal(makers[0].clip(name), first[str(name)])
-    reverse = {name: makers[1].clip(name) for name in reversed(both)}
-    assert all(np.array_equal(reverse[name], first[str(name)]) for name in both)
+    among_many = {clip.sample_id: clip.data for clip in many}
+    assert both
+    assert all(np.array_equal(among_many[name], first[name]) for name in both)
     different = {data.tobytes() for data in first.values()}
     assert len(different) == len(first) - len(few.copies)
 
@@ -169,7 +168,7 @@ def test_a_simulated_clip_depends_on_its_name_alone(simulation):
 def test_planted_copies_cross_the_split_and_nothing_else_does(simulation, tmp_path):
     simulated = simulation.SimulatedSet(300)
     store = write_store(tmp_path / "ntu120", NTU120, simulated)
-    planted = {str(copy): str(source) for copy, source in simulated.copies.items()}
+    planted = simulated.copies
     assert planted
     assert store.samples["sample_id"][store.copies(protocol="xsub")].tolist() == [*planted]
     for copy, source in planted.items():
@@ -192,14 +191,15 @@ def test_the_benchmark_runs_all_its_steps_and_clears_up(tmp_path):
     assert done.returncode == 0, done.stderr
     assert not any(path.name.startswith("tmp") for path in made.iterdir())
     found = json.loads(out.read_text())
-    steps = {"write", "open", "check", "batches", "predictions"}
+    steps = {"write", "open", "check", "batches", "streamed", "predictions"}
     assert set(found["sizes"]["200"]) == steps and set(found["growth"]) == steps
     largest = found["sizes"]["600"]
     assert set(largest) == steps | {"train"}
     assert largest["check"]["copies"] == 1
     assert sum(largest["open"]["xsub"]) == sum(largest["open"]["xset"]) == 600
     assert largest["train"]["predicted"] == largest["open"]["xsub"][1]
-    assert largest["batches"]["samples"] == largest["open"]["xsub"][0]
+    for step in ("batches", "streamed"):
+        assert largest[step]["samples"] == largest["open"]["xsub"][0]
     assert all(figures["peak_mb"] >= figures["base_mb"] for figures in largest.values())
 
 
