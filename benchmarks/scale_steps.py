@@ -26,8 +26,8 @@ TRAINING_SECONDS = 20
 SMALL = {  # as small as a model can be: what is measured is what surrounds it
     "name": "scale",
     "benchmark": "ntu120",
-    "data": {"persons": 1, "stream": "bone", "transform": {"frames": 8, "rotation": NTU_TURN}},
-    "model": {"backbone": "ctrgcn_tiny", "overrides": {"width": 8}},
+    "data": {"persons": 1, "stream": "bone", "transform": {"frames": 16, "rotation": NTU_TURN}},
+    "model": {"backbone": "stgcn_tiny", "overrides": {"width": 4}},
     "optim": {"warmup_epochs": 0},
     "train": {"epochs": 1, "threads": 1},
 }
@@ -144,10 +144,12 @@ def batches(folder: Path, clips: int, *, residence: str) -> Found:
 def train(folder: Path, clips: int) -> Found:
     """Some seconds of training, as a Ctrl-C would end it, and predictions of the test clips."""
     from frcore.checkpoint import read_metadata
+    from frcore.display import SILENT
     from frcore.inference import predict
     from frcore.train import fit
 
     os.environ["FRCORE_DATA"] = str(folder)
+    SILENT.set(True)
     found: Found = {"base_mb": resident()}
     with measured(found):
         run = fit(SMALL, out=folder / "run", callbacks=[_Interrupt(TRAINING_SECONDS)])
