@@ -11,7 +11,7 @@ def read_line_by_line(content: bytes) -> list[tuple[int, list[np.ndarray], list[
 
     Frames without a body are not counted. Knows good files only.
     """
-    lines = iter(content.decode("ascii").splitlines())
+    lines = iter(content.decode("ascii").split("\n"))
     bodies: dict[int, tuple[list[np.ndarray], list[int]]] = {}
     frame = 0
     for _ in range(int(next(lines))):

@@ -106,6 +106,30 @@ def fetch(
     typer.echo(f"{result!r}\nNext: frcore data check {benchmark}")
 
 
+@data.command("simulate-raw")
+def simulate_raw(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if need be.")],
+    files: Annotated[int, typer.Option(help="How many.")] = 200,
+    benchmark: Annotated[str, typer.Option("--set", help="ntu60 or ntu120")] = "ntu60",
+    zipped: Annotated[bool, typer.Option("--zip", help="The official archives of them.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+) -> None:
+    """Write synthetic raw .skeleton files, to try the preparation of NTU RGB+D without its data."""
+    from collections import Counter
+
+    from frcore.data.ntu.raw_synthetic import write_raw_set
+
+    outcomes = write_raw_set(folder, files, benchmark=benchmark, seed=seed, zipped=zipped)
+    reasons = Counter(reason for outcome in outcomes for reason in outcome.dropped.values())
+    empty = sum(not outcome.body_ids for outcome in outcomes)
+    typer.echo(
+        f"{len(outcomes):,} raw files in {folder}, {empty:,} of them without any body. Bodies that "
+        f"must be dropped: {reasons['short']:,} short, {reasons['spread']:,} too wide, "
+        f"{reasons['no_slot']:,} without a slot.\n"
+        f"Next: frcore data prepare {benchmark} --source {folder}"
+    )
+
+
 @data.command()
 def check(
     benchmark: Annotated[str, typer.Argument(help="A benchmark's name, or a store's folder.")],

@@ -96,7 +96,7 @@ class Subject:
 
 def subject(number: int, *, seed: int = 0) -> Subject:
     """The person of that number, always the same one for a seed."""
-    rng = _generator(seed, f"subject {number}")
+    rng = random_stream(seed, f"subject {number}")
     return Subject(
         number=number,
         bones=draw_bones(rng, height=float(np.clip(rng.normal(1.70, 0.09), 1.5, 1.9))),
@@ -223,13 +223,13 @@ def clips(
             for label in range(SYNTHETIC.num_classes):
                 for repeat in range(1, clips_per_subject_and_class + 1):
                     sample_id = f"a{label + 1:02d}_p{number:02d}_r{repeat:02d}"
-                    rng = _generator(seed, sample_id)
+                    rng = random_stream(seed, sample_id)
                     data, yaw = make_clip(label, pair, rng, cue_size=cue_size)
                     extra = {"subject": number, "camera": round(yaw), "handed": pair[0].handed}
                     yield ClipRecord(sample_id, label, data, {"xsub": split}, extra)
 
 
-def _generator(seed: int, name: str) -> np.random.Generator:
+def random_stream(seed: int, name: str) -> np.random.Generator:
     """A random stream that depends on the seed and the name only, not on what was drawn before."""
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, key))))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from frcore import demo
 from frcore.cli import app
+from frcore.data.ntu.report import RULES
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.recipe_files import list_recipes
@@ -101,9 +103,16 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         (("predict", ".", "--out", "x.json"), "ending in .npz or .csv"),
         (("data", "prepare", "nw_ucl"), "Did you mean 'nw_ucla'?"),
         (("data", "prepare", "nw_ucla"), "--source PATH"),
-        (("data", "prepare", "ntu60", "--source", "."), "is not in this version"),
-        (("data", "fetch", "ntu120"), "is not in this version"),
-        (("data", "check", "ntu60"), "is not in this version"),
+        (("data", "prepare", "ntu60"), "frcore data prepare ntu60 --source PATH"),
+        (("data", "prepare", "ntu60", "--source", "x", "--preset", "fields"), "'field'"),
+        (("data", "prepare", "ntu60", "--source", "x", "--workers", "0"), "workers is 0"),
+        (("data", "prepare", "ntu60", "--source", "x", "--repair", "drop"), "takes no --repair"),
+        (("data", "prepare", "nw_ucla", "--source", "x", "--skip-bad"), "takes no --skip-bad"),
+        (("data", "prepare", "nw_ucla", "--source", "x", "--source", "y"), "takes one --source"),
+        (("data", "prepare", "nw_ucla", "--source", "x", "--repair", "mend"), "interpolate, drop"),
+        (("data", "prepare", "synthetic", "--workers", "2"), "generated: it takes no --workers"),
+        (("data", "fetch", "ntu120"), "no public download"),
+        (("data", "check", "ntu60"), "frcore data prepare ntu60 --source PATH"),
         (("train", "synthetic_tiny", "--epochs", "3"), "--set train.epochs=3\n"),
         (("train", "synthetic_tiny", "--batch-size=4"), "--set train.batch_size=4\n"),
         (("train", "synthetic_tiny", "--learning-rate"), "--set optim.lr=VALUE\n"),
@@ -192,7 +201,7 @@ def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypat
     store = SimpleNamespace(path=tmp_path)
     calls = module("frcore.data.ucla", prepare=store)
     assert run("data", "prepare", "nw_ucla", "--source", tmp_path / "a.zip").exit_code == 0
-    assert calls[0][1] == (tmp_path / "a.zip",)
+    assert calls[0][1] == (tmp_path / "a.zip",) and calls[0][2] == {}
     report = SimpleNamespace(to_dict=lambda: {"clips": 4, "copies": 1})
     module("frcore.data.fetch", fetch_benchmark=store)
     module("frcore.data.check", check_store=report)
@@ -204,6 +213,39 @@ def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypat
     assert calls[-1] == ("check_store", (store,), {"protocol": "X-View"})
 
 
+def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path):
+    one = {"clips": 3, "bodies": 4, "frames": 5}
+    report = {
+        "files": {"found": 12, "prepared": 9},
+        "left_out": {"bad file": 1, "excluded": 2},
+        "exclude": {"names": 7, "matched": 2, "unknown_lines": 0},
+        "bodies": dict.fromkeys(RULES, one),
+        "protocols": {
+            "xsub": {"train": {"clips": 9, "published": 9}},
+            "xset": {"train": {"clips": 8, "published": 54_468}},
+        },
+    }
+    store = SimpleNamespace(path=tmp_path, record={"report": report})
+    calls = module("frcore.data.ntu.prepare", prepare=store)
+    result = run(
+        *("data", "prepare", "ntu120", "--source", "a.zip", "--source", "b.zip"),
+        *("--exclude", "list.txt", "--preset", "clean", "--workers", "2", "--skip-bad"),
+    )
+    assert result.exit_code == 0, result.output
+    assert calls[0][1] == ([Path("a.zip"), Path("b.zip")],)
+    assert calls[0][2] == {
+        "benchmark": "ntu120", "exclude": Path("list.txt"), "preset": "clean", "workers": 2,
+        "skip_bad": True,
+    }  # fmt: skip
+    shown = " ".join(result.stdout.replace("│", " ").split())
+    for text in (
+        "left out: bad file 1", "left out: excluded 2", "names to exclude 7 2 were there",
+        "short bodies dropped 4 in 3 clips", "empty frames dropped 5 in 3 clips",
+        "xsub train 9 as published", "xset train 8 published 54,468", "clips prepared 9",
+    ):  # fmt: skip
+        assert text in shown
+
+
 def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monkeypatch):
     monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
     (tmp_path / "mine").mkdir()
@@ -213,7 +255,7 @@ def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monk
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
     assert "absent" in lines["nw_ucla"] and "made on first use" in lines["synthetic"]
     assert "unreadable" in lines["mine"]
-    assert "no reader yet" in lines["ntu60"] and "no reader yet" in lines["ntu120"]
+    assert "absent" in lines["ntu60"] and "absent" in lines["ntu120"]
 
 
 def test_recipes_are_listed_with_a_line_each():

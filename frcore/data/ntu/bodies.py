@@ -19,7 +19,7 @@ ORIGIN = 1  # the joint that is subtracted: the middle of the spine, `NTU25.cent
 
 
 class NoBodyLeft(UserError):
-    """The rules leave no body of a clip, or no frame with one."""
+    """The rules leave no body of a clip, or one that is zero throughout (published code stops)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def choose_bodies(clip: "RawClip", preset: NtuPreset) -> ChosenBodies:
     """One or two persons out of all bodies of a raw file, centred if the preset says so.
 
     Raises:
-        NoBodyLeft: all bodies are too short, or all frames of those that are kept are empty.
+        NoBodyLeft: all bodies are too short, or the first of those that are kept is all zero.
         UserError: a body occurs more often than there are frames.
     """
     # A hostile file may hold 1e38: its variance is infinite, which sorts as well.
@@ -188,8 +188,8 @@ def _finish(
     num_frames = len(joints)
     if drop_empty:
         joints = joints[~_empty(joints.reshape(num_frames, -1), preset)]
-    if len(joints) == 0:
-        raise NoBodyLeft(f"all {num_frames} frames of the bodies that are kept are empty")
+    if not joints[:, 0].any():
+        raise NoBodyLeft(f"all {num_frames} frames of the body that moves most are zero")
     if preset.center:
         joints = _centered(joints, preset)
     return ChosenBodies(joints, empty_frames=num_frames - len(joints), **counts)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from frcore.data.benchmarks import NTU60, NTU120, NW_UCLA, Benchmark
-from frcore.data.catalog import NO_READER, get_benchmark, list_benchmarks, open_store
+from frcore.data.catalog import GATED, get_benchmark, list_benchmarks, open_store
 from frcore.data.fetch import fetch_benchmark
 from frcore.data.store import StoreNotFound
 from frcore.data.writer import fingerprint
@@ -58,19 +58,17 @@ def test_ntu_has_the_official_actions_in_their_order():
         assert set(record.ensemble_weights) == set(record.protocols)
 
 
-@pytest.mark.parametrize("name", NO_READER)
-def test_benchmarks_without_a_reader_say_so_and_name_no_command(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", GATED)
+def test_gated_benchmarks_say_where_they_come_from_and_what_reads_them(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
-    assert name not in list_benchmarks()
+    assert name in list_benchmarks()
     for call, error in ((open_store, StoreNotFound), (fetch_benchmark, UserError)):
-        with pytest.raises(error, match="reader of the files .* is not in this version") as caught:
+        with pytest.raises(error, match="hand out the skeletons on request") as caught:
             call(name)
-        assert "frcore data" not in str(caught.value)
-    with pytest.raises(UserError) as caught:  # what cannot be opened is not offered
-        open_store("ntu600")
-    assert "Available: nw_ucla, synthetic." in str(caught.value)
-    with pytest.raises(UserError, match="Did you mean 'ntu60'.*Available: ntu120, ntu60, nw_ucla"):
-        get_benchmark("ntu600")
+        assert f"frcore data prepare {name} --source PATH" in str(caught.value)
+    for call in (open_store, get_benchmark):
+        with pytest.raises(UserError, match="Did you mean 'ntu60'.*: ntu120, ntu60, nw_ucla, syn"):
+            call("ntu600")
 
 
 def test_unknown_benchmark_names_the_nearest():

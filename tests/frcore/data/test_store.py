@@ -273,7 +273,7 @@ def test_synthetic_of_an_older_generator_is_named(tmp_path, caplog):
 
 def test_unknown_store_names_benchmarks_and_own_folders(store):
     with pytest.raises(
-        StoreNotFound, match="Did you mean 'toy'.*Available: nw_ucla, synthetic, toy"
+        StoreNotFound, match="Did you mean 'toy'.*Available: ntu120, ntu60, nw_ucla, synthetic, toy"
     ):
         open_store("toyy", root=store.path.parent)
     with pytest.raises(StoreNotFound, match="No store at"):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frcore.data.ntu.raw_writer import write_skeleton
+
 Skeletons = list[tuple[int, np.ndarray]]  # of one frame: body id, joints (25, 3)
 
 
@@ -27,24 +29,10 @@ def together(length: int, *bodies: tuple[int, int, np.ndarray]) -> list[Skeleton
     return frames
 
 
-def raw_text(frames: list[Skeletons]) -> bytes:
-    """A `.skeleton` file: CRLF, a line with 10 fields a body, one with 12 a joint."""
-    lines = [str(len(frames))]
-    for bodies in frames:
-        lines.append(str(len(bodies)))
-        for body_id, joints in bodies:
-            lines += [f"{body_id} 0 1 1 1 1 0 -0.05 0.2 2", "25"]
-            lines += [
-                f"{x:.7g} {y:.7g} {z:.7g} 277.4 191.9 1036.2 519.7 -0.2 0.03 0.9 -0.1 2"
-                for x, y, z in joints.tolist()
-            ]
-    return "\r\n".join([*lines, ""]).encode()
-
-
 def raw_set() -> dict[str, bytes]:
     """Names and contents: 8 plain clips of NTU 60, 4 of NTU 120 alone, 5 odd ones."""
     plain = {
-        f"S{setup:03}C{1 + setup % 3:03}P{subject:03}R001A{action:03}": raw_text(
+        f"S{setup:03}C{1 + setup % 3:03}P{subject:03}R001A{action:03}": write_skeleton(
             together(14 + action % 5, (7, 0, person(14 + action % 5, seed=action)))
         )
         for setup, subject, action in [
@@ -58,11 +46,11 @@ def raw_set() -> dict[str, bytes]:
     haunted = (7, 1, person(20, seed=5)), *ghosts
     brief = (7, 0, person(8, seed=8)), (8, 0, person(8, seed=9))
     return plain | {
-        "S005C001P001R001A050": raw_text(together(20, *two)),
-        "S005C001P001R001A051": raw_text(together(30, *joined)),
-        "S005C001P001R001A052": raw_text(together(22, *haunted)),  # begins and ends without a body
-        "S005C001P001R001A053": raw_text(together(5)),  # nobody is ever there
-        "S005C001P001R001A054": raw_text(together(8, *brief)),
+        "S005C001P001R001A050": write_skeleton(together(20, *two)),
+        "S005C001P001R001A051": write_skeleton(together(30, *joined)),
+        "S005C001P001R001A052": write_skeleton(together(22, *haunted)),  # begins and ends without a body
+        "S005C001P001R001A053": write_skeleton(together(5)),  # nobody is ever there
+        "S005C001P001R001A054": write_skeleton(together(8, *brief)),
     }  # fmt: skip
 
 

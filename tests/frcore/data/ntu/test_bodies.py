@@ -293,10 +293,13 @@ def test_frames_sum_over_both_persons():
     assert choose_bodies(clip(first, second), FIELD).empty_frames == 1
 
 
-def test_a_clip_of_zeros_only_is_refused_where_there_were_several():
+@pytest.mark.parametrize("preset", [FIELD, CLEAN, PRESETS["field"]])
+def test_a_clip_whose_first_person_is_all_zero_is_refused(preset):
     nothing = RawBody(1, np.zeros((20, 25, 3), np.float32), np.arange(20))
-    with pytest.raises(NoBodyLeft, match="all 20 frames"):
-        choose_bodies(clip(nothing, body(20, range(5))), FIELD)
+    still = RawBody(2, np.ones((20, 25, 3), np.float32), np.arange(20))  # moves no more than that
+    for bodies in ([nothing], [nothing, body(20, range(5))], [nothing, still]):
+        with pytest.raises(NoBodyLeft, match="all 20 frames"):
+            choose_bodies(clip(*bodies), preset)
 
 
 def test_both_persons_are_centred_on_the_first_ones_spine_at_the_beginning():

@@ -107,14 +107,13 @@ def field(clip):
     ]  # T rows of 75 or 150 values
     if several:
         frames = [row for row in frames if np.sum(row) != 0]
-    if not frames:
-        return None
+    if not any(value != 0 for row in frames for value in row[:75]):
+        return None  # published code knows no origin, and stops
     return centre(frames, len(slots))
 
 
 def centre(frames, num_slots):
     """Step 3."""
-    origin = np.zeros(3, dtype=np.float32)
     for row in frames:
         if any(value != 0 for value in row[:75]):
             origin = row[3:6].copy()
