@@ -14,7 +14,7 @@ Residence = Literal["auto", "device", "stream"]
 
 log = logging.getLogger(__name__)
 
-_CGROUPS = Path("/sys/fs/cgroup")
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def is_resident(size: int, device: torch.device, residence: Residence = "auto") -> bool:
@@ -69,7 +69,7 @@ def _gigabytes(size: int) -> str:
 
 def _available() -> int | None:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in (_PROC / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     except (OSError, ValueError, IndexError):
@@ -83,7 +83,7 @@ def _available() -> int | None:
 def _left_in_groups() -> Iterator[int]:
     """What each control group around this process has left, of those with a limit."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:

@@ -215,7 +215,7 @@ class Trainer:
         begin = time.perf_counter() - self.seconds
         with closing(train.batches(batches, epoch=self.epoch)) as made:
             for (index, repeat), clips in zip(batches, made, strict=True):
-                self._train_step(index, repeat, clips.to(self.device, non_blocking=True))
+                self._train_step(index, repeat, clips)
                 self.step += 1
                 bar.update()
                 if self.step % self.guard.read_every == 0:  # the device has just been waited for
@@ -234,7 +234,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config.optim, config.train.epochs, position)
         torch.manual_seed(_dropout_seed(config.seed, self.epoch, self.step))
-        labels = train.clips.labels[index].to(self.device)
+        labels = train.clips.labels[index]
 
         self.guard.before_forward()
         with autocast(self.device, self.dtype):
@@ -248,7 +248,6 @@ class Trainer:
         loss.backward()
         ok = self.guard.step(loss, index, f"epoch {self.epoch + 1}, step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
-        index, repeat = index.to(self.device), repeat.to(self.device)
         self.record.add(index, repeat, labels, logits, ce, head, ok)
 
     def _end_epoch(self, stop: StopRequest) -> dict[str, Any] | None:

@@ -57,7 +57,7 @@ class LimbScaling:
         By additions, not as a product with a matrix of ones: that would follow TF32 and autocast
         settings that are meant for the model.
         """
-        joints = x.unflatten(3, (-1, self.num_persons))
+        joints = x.unflatten(3, (-1, self.num_persons)).unbind(3)
         for child, parent in self._outward:
-            joints[:, :, :, child] += joints[:, :, :, parent]
+            joints[child].add_(joints[parent])
         return x

@@ -66,4 +66,4 @@ def read_frames(
     if upper is None:
         return x
     x_upper = rows.index_select(0, (first + upper).flatten()).view(*lower.shape, -1)
-    return torch.lerp(x, x_upper, weight[:, :, None])
+    return torch.lerp(x, x_upper, weight[:, :, None], out=x)
