@@ -58,8 +58,9 @@ def run_step(step: str, folder: Path, clips: int) -> Found:
     """What a step found, from a process of its own."""
     script = Path(__file__).with_name("scale_steps.py")
     command = [sys.executable, script, step, folder, str(clips)]
-    quiet = os.environ | {"TQDM_DISABLE": "1"}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=quiet)
+    # What is freed goes back to the system at once: kept, it would hide what small sizes need.
+    env = os.environ | {"TQDM_DISABLE": "1", "MALLOC_MMAP_THRESHOLD_": "1000000"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
     found = json.loads(done.stdout.splitlines()[-1])
     return {name: _rounded(value) for name, value in found.items()}
 
