@@ -21,7 +21,7 @@ help:
 	@echo "make test       the fast tests"
 	@echo "make test-slow  browser, faults, notebooks at length"
 	@echo "make lab        JupyterLab at notebooks/02_train_fr_head.ipynb"
-	@echo "make bench      how fast analysis and explorer are, at full scale (make bench-quick: in a minute)"
+	@echo "make bench      how fast analysis, explorer and data are, at full scale (make bench-quick: in minutes)"
 	@echo "make setup      only the environment, in $(VENV)"
 	@echo "make explorer   bundle the explorer's JavaScript again, after a change (needs node and npm)"
 	@echo "make format     format and lint the code"
@@ -60,11 +60,13 @@ bench: $(STAMP)
 	$(PY) benchmarks/analysis.py
 	$(PY) benchmarks/pipeline.py
 	$(PY) benchmarks/explorer.py
+	$(PY) benchmarks/scale.py
 
 bench-quick: $(STAMP)
 	$(PY) benchmarks/analysis.py --quick
 	$(PY) benchmarks/pipeline.py --quick
 	$(PY) benchmarks/explorer.py --quick
+	$(PY) benchmarks/scale.py --quick
 
 explorer:
 	cd frviz/explorer/js && npm ci --no-audit --no-fund && npm run build

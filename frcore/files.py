@@ -25,7 +25,7 @@ class WriteError(UserError):
     """A file could not be written: disk full, no permission. What was there before is intact."""
 
 
-def atomic_write(path: Path, data: bytes | str) -> None:
+def atomic_write(path: Path, data: bytes | memoryview | str) -> None:
     """Replace `path` by `data` in one step: at any moment it holds all of the old or of the new.
 
     Raises:
@@ -38,7 +38,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
         temp.unlink(missing_ok=True)  # only there if the rename failed
 
 
-def write_temp(path: Path, data: bytes | str) -> Path:
+def write_temp(path: Path, data: bytes | memoryview | str) -> Path:
     """Write `data`, flushed to the disk, to a new temporary file in the directory of `path`."""
     data = data.encode() if isinstance(data, str) else data
     if not path.name:

@@ -63,7 +63,7 @@ def write(path: Path, fields: Mapping[str, Any]) -> Path:
     np.savez(buffer, **arrays)
     with write_errors(path, buffer.tell()):
         path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, buffer.getbuffer())  # no copy: features can be large
     return path
 
 

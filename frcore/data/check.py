@@ -1,6 +1,6 @@
 """What is wrong with a store: missing values, clips without content, copies across the split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -94,30 +94,16 @@ class StoreReport:
 
 
 def check_store(store: Store, protocol: str | None = None) -> StoreReport:
-    """Reads every clip once, one at a time, and reports what training or testing could trip over.
+    """Reads every clip once and reports what training or testing could trip over.
+
+    Memory holds some megabytes of clips at a time, however large the store is.
 
     Args:
         store: an open store.
         protocol: the way to split it; None: the default.
     """
     protocol = store.protocol(protocol)
-    nonfinite: dict[str, list[int]] = {}
-    empty: list[str] = []
-    damaged: list[str] = []
-    flat: dict[str, str] = {}
-    ids, hashes = store.samples["sample_id"].tolist(), store.samples["content_hash"].tolist()
-    rows = tqdm(zip(ids, hashes, strict=True), total=len(ids), desc="check", unit="clip")
-    for row, (sample_id, recorded) in enumerate(rows):
-        clip = store.clip_at(row)
-        if content_hash(clip) != recorded:
-            damaged.append(sample_id)
-        finite = np.isfinite(clip).all(axis=(1, 2, 3))  # (T,)
-        if not finite.all():
-            nonfinite[sample_id] = np.flatnonzero(~finite).tolist()
-        elif not clip.any():
-            empty.append(sample_id)
-        elif why := _flatness(clip):
-            flat[sample_id] = why
+    found = _read_clips(store)
     length, part = store.samples["num_frames"], store.samples[f"split_{protocol}"]
     copies = _copies(store.samples, part, "test")
     return StoreReport(
@@ -129,32 +115,71 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
         lengths=(int(length.min()), float(length.median()), int(length.max())),
         splits={s: int((part == s).sum()) for s in SPLITS if s or (part == "").any()},
         classes=_classes(store, part, {test for test, _ in copies}),
-        nonfinite=nonfinite,
-        empty=empty,
+        nonfinite=found.nonfinite,
+        empty=found.empty,
         single_frame=store.samples.loc[length == 1, "sample_id"].tolist(),
-        flat=flat,
-        damaged=damaged,
+        flat=found.flat,
+        damaged=found.damaged,
         copies=copies,
         val_copies=_copies(store.samples, part, "val"),
         notices=list(store.notices),
     )
 
 
+@dataclass
+class _Found:
+    """What is wrong with single clips (see `StoreReport`)."""
+
+    nonfinite: dict[str, list[int]] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    flat: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+
+def _read_clips(store: Store) -> _Found:
+    found = _Found()
+    names, hashes = (store.samples[c].tolist() for c in ("sample_id", "content_hash"))
+    with tqdm(total=len(store), desc="check", unit="clip") as bar:
+        for rows in store.blocks():
+            for row in rows:
+                _check_clip(found, names[row], store.clip_at(row), hashes[row])
+            store.release(rows)
+            bar.update(len(rows))
+    return found
+
+
+def _check_clip(found: _Found, sample_id: str, clip: np.ndarray, recorded: str) -> None:
+    if content_hash(clip) != recorded:
+        found.damaged.append(sample_id)
+    if not np.isfinite(clip).all():
+        frames = np.isfinite(clip).all(axis=(1, 2, 3))  # (T,)
+        found.nonfinite[sample_id] = np.flatnonzero(~frames).tolist()
+    elif why := _flatness(clip):
+        if clip.any():
+            found.flat[sample_id] = why
+        else:
+            found.empty.append(sample_id)
+
+
 def _flatness(clip: np.ndarray) -> str:
     """What does not change in a clip (T, M, V, C); "" where all does."""
-    if len(clip) > 1 and (clip == clip[0]).all():
+    # The first frames tell of most clips that they move and extend: they are looked at first.
+    if len(clip) > 1 and (clip[1] == clip[0]).all() and (clip == clip[0]).all():
         return "no motion"
+    start = clip[0].reshape(-1, clip.shape[-1])
+    if (start != start[0]).any(axis=0).all():
+        return ""
     points = clip.reshape(-1, clip.shape[-1])
-    constant = [_AXES[c] for c in np.flatnonzero(np.ptp(points, axis=0) == 0)]
+    constant = [_AXES[c] for c in np.flatnonzero((points == points[0]).all(axis=0))]
     return f"axis {' and '.join(constant)} constant" if constant else ""
 
 
 def _copies(samples: pd.DataFrame, part: pd.Series, held_out: str) -> list[tuple[str, str]]:
     """(id, training id) of held-out clips whose content is also among the training clips."""
     train = samples[part == "train"].drop_duplicates("content_hash")
-    source = dict(zip(train["content_hash"], train["sample_id"], strict=True))
+    source = dict(zip(train["content_hash"].tolist(), train["sample_id"].tolist(), strict=True))
     rows = samples[part == held_out]
-    pairs = zip(rows["sample_id"], rows["content_hash"], strict=True)
+    pairs = zip(rows["sample_id"].tolist(), rows["content_hash"].tolist(), strict=True)
     return [(sample_id, source[key]) for sample_id, key in pairs if key in source]
 
 

@@ -19,7 +19,7 @@ class StoreError(UserError):
     """A store's files are damaged, foreign or do not agree; the text names the file."""
 
 
-def read_files(path: Path) -> tuple[Benchmark, pd.DataFrame, np.ndarray, dict[str, Any]]:
+def read_files(path: Path) -> tuple[Benchmark, pd.DataFrame, np.memmap, dict[str, Any]]:
     """A store's benchmark, samples, memory-mapped frames and record (see `Store`).
 
     Raises:
@@ -61,7 +61,7 @@ def _read_samples(
     return samples
 
 
-def _map_frames(path: Path, expected_bytes: object) -> np.ndarray:
+def _map_frames(path: Path, expected_bytes: object) -> np.memmap:
     try:
         if path.stat().st_size != expected_bytes:
             raise ValueError(f"{path.stat().st_size} bytes; expected {expected_bytes}")

@@ -6,9 +6,11 @@ before it is used.
 """
 
 import logging
+import mmap
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +68,7 @@ class Store:
         path: Path,
         benchmark: Benchmark,
         samples: pd.DataFrame,
-        frames: np.ndarray,
+        frames: np.memmap,
         record: dict[str, Any],
     ) -> None:
         self.path, self.benchmark, self.samples, self.frames = path, benchmark, samples, frames
@@ -105,15 +107,45 @@ class Store:
 
     def clip_at(self, row: int) -> np.ndarray:
         """The clip of a row of `samples`, as `clip` gives it."""
-        frames, persons, start = (
-            int(self._layout[name][row]) for name in ("num_frames", "num_persons", "offset")
-        )
-        shape = (frames, persons, self.benchmark.skeleton.num_joints, self.benchmark.channels)
-        return self._flat[start : start + int(np.prod(shape))].reshape(shape)
+        frames, persons, start, end = (int(column[row]) for column in self._layout)
+        size = (frames, persons, self.benchmark.skeleton.num_joints, self.benchmark.channels)
+        return self._flat[start:end].reshape(size)
+
+    def blocks(self, values: int = 2_000_000) -> list[range]:
+        """All rows of `samples` in runs of neighbours, to go through the store part by part.
+
+        Args:
+            values: floats in the clips of a run; a clip that has more is one of its own.
+        """
+        *_, starts, ends = self._layout
+        edges = [0]
+        while edges[-1] < len(self):
+            last = int(np.searchsorted(ends, starts[edges[-1]] + values, "right"))
+            edges.append(max(last, edges[-1] + 1))
+        return [range(*pair) for pair in pairwise(edges)]
+
+    def release(self, rows: range) -> None:
+        """Takes neighbouring clips out of this process's memory; they stay readable.
+
+        What was looked at through the map counts as this process's own for as long as the system
+        sees fit. Where the system knows no such call, nothing happens.
+        """
+        *_, starts, ends = self._layout
+        mapped = self.frames.base
+        if not hasattr(mmap, "MADV_DONTNEED") or not isinstance(mapped, mmap.mmap):
+            return
+        page, size = mmap.ALLOCATIONGRANULARITY, self.frames.itemsize
+        header = self.frames.offset % page  # NumPy maps from the page in which the values begin
+        first = (header + int(starts[rows[0]]) * size) // page * page
+        mapped.madvise(mmap.MADV_DONTNEED, first, header + int(ends[rows[-1]]) * size - first)
 
     @cached_property
-    def _layout(self) -> dict[str, np.ndarray]:
-        return {c: self.samples[c].to_numpy() for c in ("num_frames", "num_persons", "offset")}
+    def _layout(self) -> tuple[np.ndarray, ...]:
+        """Frames, persons, first value and end of each clip."""
+        names = ("num_frames", "num_persons", "offset")
+        frames, persons, start = (self.samples[name].to_numpy() for name in names)
+        per_person = self.benchmark.skeleton.num_joints * self.benchmark.channels
+        return frames, persons, start, start + frames * persons * per_person
 
     @cached_property
     def _flat(self) -> np.ndarray:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import lfilter
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.kinematics import (
@@ -198,6 +197,8 @@ def _sense(points: np.ndarray, rng: np.random.Generator, noise: float) -> np.nda
     """Adds sensor noise, correlated in time, growing with distance; extremities get lost."""
     if noise == 0:
         return points
+    from scipy.signal import lfilter  # half of the time that it would take to open any store
+
     frames = len(points)
     fresh = rng.normal(size=(frames + 10, *points.shape[1:]))
     drift = lfilter([np.sqrt(1 - _NOISE_MEMORY**2)], [1, -_NOISE_MEMORY], fresh, axis=0)[10:]

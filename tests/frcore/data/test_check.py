@@ -53,6 +53,53 @@ def test_every_fault_is_listed_by_clip(store):
     assert report.damaged == []
 
 
+def _moves_late(clip):
+    clip[1] = clip[0]
+
+
+def _extends_late(clip):
+    clip[0, ..., 1] = clip[0, 0, 0, 1]
+
+
+def _still_but_for_one_value(clip):
+    clip[:] = clip[0]
+    clip[-1, 0, 3, 2] += 1
+
+
+def _flat_in_two_axes(clip):
+    clip[..., 0], clip[..., 2] = 0, -7
+
+
+def _second_person_flat(clip):
+    clip[:, 1, :, 0] = clip[0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda clip: None, None),
+        (_moves_late, None),
+        (_extends_late, None),
+        (_still_but_for_one_value, None),
+        (_second_person_flat, None),
+        (_flat_in_two_axes, "axis x and z constant"),
+    ],
+)
+def test_a_clip_is_flat_only_if_all_of_it_is(tmp_path, change, why):
+    clip = np.random.default_rng(0).normal(size=(5, 2, 4, 3)).astype(np.float32)
+    change(clip)
+    pair = Benchmark("pair", STICK, ("wave",), 2, 8, ("xsub",))
+    report = check_store(write_store(tmp_path / "pair", pair, [ClipRecord("a", 0, clip)]))
+    assert report.flat == ({} if why is None else {"a": why})
+    assert report.empty == [] and report.nonfinite == {}
+
+
+def test_an_empty_clip_is_not_called_flat_whatever_its_length(tmp_path):
+    clips = [ClipRecord(str(n), 0, np.zeros((n, 4, 3))) for n in (1, 2, 5)]
+    report = check_store(write_store(tmp_path / "toy", TOY, clips))
+    assert report.empty == ["1", "2", "5"] and report.flat == {}
+
+
 def test_copies_across_the_split_are_pairs_of_test_and_training_id(store):
     report = check_store(store)
     assert report.copies == [("copy", "t1")] and report.val_copies == [("again", "t1")]

@@ -1,10 +1,7 @@
 import hashlib
 import json
-import subprocess
-import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from frcore.data.benchmarks import Benchmark
@@ -118,41 +115,3 @@ def test_notices_are_kept_and_may_be_missing_but_not_anything(store, tmp_path):
     path.write_text(json.dumps({**record, "notices": "odd"}))
     with pytest.raises(StoreError, match="expected a list, not str"):
         open_store(made.path)
-
-
-def test_large_store_opens_fast_and_far_below_its_size(tmp_path):
-    """20,000 clips and 800 MB of (sparse) frames; only the table is read."""
-    benchmark = Benchmark("big", STICK, ("a",), 1, 8, ("xsub",))
-    clip = np.ones((1, V, C), np.float32)
-    clips = (ClipRecord(f"{i:06}", 0, clip, {"xsub": "train"}) for i in range(20_000))
-    path = write_store(tmp_path / "big", benchmark, clips).path
-    _stretch(path, frames=833)
-    assert (path / "clips.npy").stat().st_size > 790e6
-    code = (
-        "import resource, sys, time, frcore.data.catalog as s; from pathlib import Path\n"
-        "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "before, start = rss(), time.perf_counter(); store = s.open_store(Path(sys.argv[1]))\n"
-        "print(time.perf_counter() - start, rss() - before, len(store), store.clip('000007').shape)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-    )
-    seconds, megabytes, count, *shape = result.stdout.split()
-    assert count == "20000" and " ".join(shape) == "(833, 1, 4, 3)"
-    assert float(seconds) < 1 and float(megabytes) < 60
-
-
-def _stretch(path, frames):
-    """Makes every clip of a store of single frames `frames` long; the file gets holes."""
-    table = pd.read_csv(path / "samples.csv", dtype=str, na_filter=False)
-    size = frames * V * C
-    table["num_frames"], table["offset"] = frames, np.arange(len(table)) * size
-    with (path / "clips.npy").open("r+b") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (len(table) * size,)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + 4 * len(table) * size)
-        length = file.seek(0, 2)
-    record = json.loads((path / "store.json").read_text())
-    record["files"]["clips.npy"]["bytes"] = length
-    (path / "store.json").write_text(json.dumps(record))
-    _with_sha(path, table.to_csv(index=False).encode())

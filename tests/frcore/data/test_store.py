@@ -132,6 +132,26 @@ def test_fingerprint_ignores_order_and_sees_every_change(tmp_path):
     assert len({base, *changed}) == 7
 
 
+def test_blocks_go_through_all_clips_in_order_and_keep_to_their_size(store):
+    sizes = [store.clip_at(row).size for row in range(5)]
+    assert sizes == [60, 36, 24, 60, 12]
+    assert store.blocks(100) == store.blocks(96) == [range(0, 2), range(2, 5)]
+    assert store.blocks(95) == [range(0, 1), range(1, 3), range(3, 5)]
+    assert store.blocks(1) == [range(row, row + 1) for row in range(5)]
+    assert store.blocks() == [range(0, 5)]
+
+
+def test_released_clips_stay_what_they_were(tmp_path):
+    clips = [record(f"{i}", data=walk(200 + i, seed=i)) for i in range(20)]
+    store = write_store(tmp_path / "toy", TOY, clips)
+    views = [store.clip_at(row) for row in range(20)]
+    for rows in store.blocks(5_000):
+        store.release(rows)
+    for row, clip in enumerate(clips):
+        np.testing.assert_array_equal(views[row][:, 0], clip.data)
+        np.testing.assert_array_equal(store.clip_at(row)[:, 0], clip.data)
+
+
 # --- splits and copies --------------------------------------------------------------------------
 
 

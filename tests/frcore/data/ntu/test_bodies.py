@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from frcore.data.device_clips import DeviceClips, pack_frames
 from frcore.data.ntu.bodies import NoBodyLeft, choose_bodies
 from frcore.data.ntu.presets import PRESETS
 from frcore.data.ntu.raw import RawBody, RawClip
+from frcore.data.packing import Packing, pack_frames
 from frcore.errors import UserError
 from frcore.skeleton import NTU25
 
@@ -347,7 +347,5 @@ def test_centring_again_changes_no_bit(preset):
         for one in bodies:
             one.joints[:] += rng.normal(size=one.joints.shape)
         chosen = choose_bodies(clip(*bodies), PRESETS[preset]).joints
-        clips = DeviceClips.from_clips([chosen], [0], ["a"])
-        options = {"bones": False, "outline": False, "hull": False}
-        packed = [pack_frames(clips, NTU25, 2, center=on, **options) for on in (False, True)]
+        packed = [pack_frames([chosen], Packing(NTU25, 3, 2, center=on)) for on in (False, True)]
         assert packed[0].rows.numpy().tobytes() == packed[1].rows.numpy().tobytes()
