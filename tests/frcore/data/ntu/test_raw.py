@@ -191,6 +191,7 @@ def moved_line(source: int, target: int) -> bytes:
 
 
 X = b"0.1 0.2 0.3 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.9692109 0.1 2"
+DOUBLE = X[:-2].replace(b"519.1677 ", b"519.1677  ")  # a field less, as many blanks
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,8 @@ X = b"0.1 0.2 0.3 277.419 191.8218 1036.233 519.1677 -0.2059419 0.05349901 0.969
         (replaced(10, X[:-2]), 10, "found 11 fields"),
         (replaced(10, X[:-2].replace(b" ", b"  ", 1)), 10, "found 11 fields"),
         (replaced(10, X[:-2].replace(b" ", b"  ", 1).replace(b" -", b"\r-")), 10, "11 fields"),
+        (replaced(10, DOUBLE), 10, "11 fields"),
+        (replaced(10, DOUBLE).replace(lines_of(GOOD)[11] + b"\r", X + b" 7"), 10, "11 fields"),
         (GOOD.replace(b"\r\n", b"\n", 1).replace(b" 0 1 1", b"  1 1", 1), 3, "found 9 fields"),
         (replaced(10, X.replace(b"0.2", b"e.5", 1)), 10, "y is 'e.5'; expected a number"),
         (replaced(10, X.replace(b"0.2", b"-e.5", 1)), 10, "y is '-e.5'; expected a number"),

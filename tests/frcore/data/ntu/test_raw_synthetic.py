@@ -181,6 +181,12 @@ def test_names_are_unique_and_every_protocol_has_training_and_test_clips(benchma
     assert ((action > 60) == (setup > 17)).all() and camera.min() == 1 and camera.max() == 3
 
 
+def test_every_combination_of_one_action_is_there_once():
+    assert len(set(sample_names(17 * 3 * 11 * 2, actions=[7]))) == 1122
+    later = sample_names(14 * 3 * 11 * 2, benchmark="ntu120", actions=[61])
+    assert len({tuple(NAME.fullmatch(name).groups()) for name in later}) == 924
+
+
 def test_few_actions_have_train_and_test_clips_each():
     names = sample_names(40, actions=[1, 50])
     for action in (1, 50):
