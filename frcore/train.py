@@ -115,10 +115,11 @@ class Trainer:
         self.dtype = choose_precision(config.train.precision, device)
         self._build_model()
         self.splits = load_splits(store, config, device)
+        ids = self.splits.train.clips.sample_ids  # not through self: the clips end with the trainer
         self.guard = StepGuard(
             self.model,
             self.optimizer,
-            lambda index: [self.splits.train.clips.sample_ids[i] for i in index.tolist()],
+            lambda index: [ids[i] for i in index.tolist()],
             read_every=1 if device.type == "cpu" else 20,
         )
         self.epoch, self.step = 0, 0  # epochs completed; steps done in the current one

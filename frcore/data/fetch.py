@@ -105,15 +105,17 @@ class _Progress:
 
     def __init__(self, name: str, max_bytes: int) -> None:
         self.bar = tqdm(desc=f"download {name}", unit="B", unit_scale=True)
-        self.max_bytes = max_bytes
+        self.max_bytes, self.seen = max_bytes, 0
 
     def update(self, count: int) -> None:
         self.bar.total = self.total or None
-        if self.bar.n + count > self.max_bytes:
+        self.seen += count  # a bar that is switched off does not count
+        if self.seen > self.max_bytes:
             raise ValueError(f"it is larger than {self.max_bytes // MB} MB")
         self.bar.update(count)
 
     def reset(self) -> None:
+        self.seen = 0
         if self.total:
             self.bar.reset()
 

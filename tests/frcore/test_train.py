@@ -1,6 +1,8 @@
 """`fit`: the loop against a plain one, what it logs, which checkpoint it selects."""
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from frcore.checkpoint import load_checkpoint, read_metadata
 from frcore.config import load_recipe
 from frcore.data.random import epoch_order
 from frcore.errors import UserError
+from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer
 from frcore.run_dir import RunDir
 from frcore.splits import load_splits
@@ -208,6 +211,22 @@ def test_persons_that_are_left_out_are_announced(make_store, tiny_config, tmp_pa
     settings = {**ONE_EPOCH, "benchmark": "two_persons", "data.persons": 1}
     frcore.fit(tiny_config, out=tmp_path, **settings)
     assert "of the 2 persons of a clip only the first count" in caplog.text
+
+
+def test_clips_are_gone_with_their_trainer(tiny_store, tiny_config, tmp_path):
+    gc.collect()
+    gc.disable()  # a cycle would keep gigabytes until a collection
+    try:
+        with RunDir(tmp_path) as directory, StopRequest() as stop:
+            config = load_recipe(tiny_config, {"train.epochs": 1})
+            directory.write_config(config.model_dump(mode="json"), config_hash=config.hash)
+            trainer = Trainer(config, tiny_store, directory, torch.device("cpu"))
+            trainer.run(stop, ())
+            clips = weakref.ref(trainer.splits.train)
+            del trainer
+        assert clips() is None
+    finally:
+        gc.enable()
 
 
 class Waits(TorchDispatchMode):

@@ -1,12 +1,12 @@
 """What comes to light while a file is read: clips that are left out, notices, counts."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SHOWN, ClipRecord, Problems
-from frcore.data.ntu.protocols import PUBLISHED
+from frcore.data.ntu.protocols import PUBLISHED, unlike_published
 from frcore.files import csv_line
 
 LEFT_OUT = "left_out.csv"
@@ -40,9 +40,10 @@ class Findings:
         Raises:
             UserError: at the end, listing clips that cannot be used, unless they may be skipped.
         """
-        splits: Counter[tuple[str, str]] = Counter()
+        splits = {protocol: Counter[str]() for protocol in PUBLISHED[self.benchmark.name]}
         for record in records:
-            splits.update(record.splits.items())
+            for protocol, split in record.splits.items():
+                splits[protocol][split] += 1
             yield record
         self._close_left_out()
         self._compare(splits)
@@ -64,18 +65,12 @@ class Findings:
                 f"{len(self._left_out):,} clip(s) left out (all in {LEFT_OUT}): {first}{more}"
             )
 
-    def _compare(self, splits: Counter[tuple[str, str]]) -> None:
-        """Notes in what the counts differ from the published ones."""
-        published = PUBLISHED[self.benchmark.name]
-        there = [p for p in published if splits[p, "train"] or splits[p, "test"]]
-        if all(splits[p, split] == count for p in there for split, count in published[p].items()):
-            return
-        counts = [
-            f"{protocol} {split} {splits[protocol, split]:,} of {count:,}"
-            for protocol in there
-            for split, count in published[protocol].items()
-        ]
-        self.note(
-            f"Not the published set ({', '.join(counts) or 'no clip is in a split'}); accuracies "
-            "on it are not comparable with published ones."
-        )
+    def _compare(self, splits: Mapping[str, Counter[str]]) -> None:
+        """Notes in what the protocols that there are differ from the published counts."""
+        there = {p: counts for p, counts in splits.items() if counts["train"] or counts["test"]}
+        counts = unlike_published(self.benchmark.name, there)
+        if counts or not there:
+            self.note(
+                f"Not the published set ({counts or 'no clip is in a split'}); accuracies on it "
+                "are not comparable with published ones."
+            )

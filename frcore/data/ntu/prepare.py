@@ -151,13 +151,14 @@ def _convert(
         try:
             for position, new in blocks:
                 outcomes[missing[position]] = new
+                done += len(new)
                 bar.update(len(new))
         except KeyboardInterrupt:
             log.warning(
                 "%s: %s of %s files are done; the same command goes on from there.",
                 benchmark,
-                f"{bar.n:,}",
-                f"{bar.total:,}",
+                f"{done:,}",
+                f"{len(listing.files):,}",
             )
             raise
     return [outcomes[number] for number in range(len(tasks))]

@@ -95,3 +95,21 @@ def parse_name(name: str) -> NtuName:
         if not 1 <= number <= _LARGEST[what]:
             raise UserError(f"the name {name!r} has {what} {number}; expected 1..{_LARGEST[what]}")
     return NtuName(**numbers)
+
+
+def unlike_published(benchmark: str, splits: Mapping[str, Mapping[str, int]]) -> str:
+    """Clips beside the published counts, such as "xsub train 12 of 40,091, ..."; "" if all agree.
+
+    Args:
+        benchmark: "ntu60" or "ntu120".
+        splits: clips by protocol and split; protocols that are not named are not compared.
+    """
+    published = PUBLISHED[benchmark]
+    pairs = [
+        (f"{protocol} {split}", counts.get(split, 0), published[protocol][split])
+        for protocol, counts in splits.items()
+        for split in published[protocol]
+    ]
+    if all(count == wanted for _, count, wanted in pairs):
+        return ""
+    return ", ".join(f"{what} {count:,} of {wanted:,}" for what, count, wanted in pairs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from frcore.data.ntu.blocks import BAD, NO_BODY, Outcome
 from frcore.data.ntu.presets import NtuPreset
-from frcore.data.ntu.protocols import PUBLISHED, parse_name
+from frcore.data.ntu.protocols import PUBLISHED, parse_name, unlike_published
 from frcore.data.ntu.sources import ExcludeList, LeftOut, Listing, first_of
 from frcore.files import csv_line
 
@@ -112,17 +112,12 @@ class Report:
 
     def _differences(self) -> str:
         """In what the counts differ from the published ones; "" where they are equal."""
-        published = PUBLISHED[self.benchmark]
-        if all(self.splits[protocol] == counts for protocol, counts in published.items()):
+        counts = unlike_published(self.benchmark, self.splits)
+        if not counts:
             return ""
-        splits = [
-            f"{protocol} {split} {self.splits[protocol][split]:,} of {count:,}"
-            for protocol, counts in published.items()
-            for split, count in counts.items()
-        ]
-        whole = sum(next(iter(published.values())).values())
+        whole = sum(next(iter(PUBLISHED[self.benchmark].values())).values())
         text = (
-            f"Not the published set: {self.prepared:,} clips of {whole:,} ({', '.join(splits)}); "
+            f"Not the published set: {self.prepared:,} clips of {whole:,} ({counts}); "
             "accuracies on it are not comparable with published ones."
         )
         if self.prepared > whole and self.exclude is None:

@@ -8,6 +8,7 @@ import frcore
 from frcore.cli import app
 from frcore.data.catalog import open_store
 from frcore.data.formats.importing import import_clips
+from frcore.data.ntu.protocols import PUBLISHED
 from frcore.errors import UserError
 
 
@@ -96,8 +97,8 @@ def test_on_the_command_line(npz, tmp_path, monkeypatch):
 
 
 def test_the_published_counts_are_no_notice(write_npz, tmp_path, monkeypatch):
-    counts = {"ntu60": {"xsub": {"train": 3, "test": 2}}}
-    monkeypatch.setattr("frcore.data.formats.findings.PUBLISHED", counts)
+    counts = {"xsub": {"train": 3, "test": 2}}
+    monkeypatch.setitem(PUBLISHED, "ntu60", counts)
     clips = [np.ones((2, 1, 25, 3), np.float32)] * 3
     assert import_clips("ntu60", write_npz(clips, clips[:2]), root=tmp_path / "a").notices == ()
     (notice,) = import_clips("ntu60", write_npz(clips, clips), root=tmp_path / "b").notices

@@ -20,6 +20,7 @@ from frcore.data.ntu import prepare as module
 from frcore.data.ntu.bodies import choose_bodies
 from frcore.data.ntu.prepare import prepare
 from frcore.data.ntu.presets import PRESETS
+from frcore.data.ntu.protocols import PUBLISHED
 from frcore.data.ntu.raw import parse_skeleton
 from frcore.data.ntu.raw_synthetic import write_raw_set
 from frcore.data.ntu.sources import Contents, list_files
@@ -178,14 +179,14 @@ def test_the_published_counts_need_no_notice(whole, raw_folder, tmp_path, monkey
         protocol: {split: row["clips"] for split, row in splits.items()}
         for protocol, splits in whole.record["report"]["protocols"].items()
     }
-    monkeypatch.setattr("frcore.data.ntu.report.PUBLISHED", {"ntu120": counts})
+    monkeypatch.setitem(PUBLISHED, "ntu120", counts)
     store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
     assert store.notices == ()
 
 
 def test_more_clips_than_published_hint_at_the_list(raw_folder, tmp_path, monkeypatch):
-    few = {"ntu120": {p: {"train": 1, "test": 1} for p in ("xsub", "xset")}}
-    monkeypatch.setattr("frcore.data.ntu.report.PUBLISHED", few)
+    few = {p: {"train": 1, "test": 1} for p in ("xsub", "xset")}
+    monkeypatch.setitem(PUBLISHED, "ntu120", few)
     exclude = tmp_path / "list.txt"
     exclude.write_text("S001C002P001R001A001\n")
     for given, hint in ((None, True), (exclude, False)):
