@@ -188,16 +188,22 @@ def first_of(texts: Sequence[str]) -> str:
 
 
 def paths_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """One or several sources as paths.
+    """One or several sources as paths; a folder without `.skeleton` files stands for its zips.
 
     Raises:
         UserError: none is given, or one twice.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
-    paths = tuple(Path(item) for item in given)
+    paths = tuple(path for item in given for path in _zips_or_itself(Path(item)))
     if not paths:
         raise UserError("No source was given: expected a folder or zip of .skeleton files.")
     twice = sorted({str(p) for p in paths if sum(p.resolve() == q.resolve() for q in paths) > 1})
     if twice:
         raise UserError(f"The same source is given more than once: {', '.join(twice)}.")
     return paths
+
+
+def _zips_or_itself(path: Path) -> list[Path]:
+    if not path.is_dir() or next(path.rglob("*.skeleton"), None) is not None:
+        return [path]
+    return sorted(path.glob("*.zip")) or [path]

@@ -129,3 +129,10 @@ def test_a_list_without_names_or_without_file_is_refused(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"S001C002P005R002A008\n" * 1_000_000)
     with pytest.raises(UserError, match="larger than 16 MB"):
         read_exclude(tmp_path / "list.txt")
+
+
+def test_a_folder_of_zips_stands_for_them(raw_files, write_files, tmp_path):
+    zips = [write_files(tmp_path / f"{n}.zip", {}) for n in "ba"]
+    assert paths_of(tmp_path) == tuple(sorted(zips))
+    write_files(tmp_path / "unpacked", dict(list(raw_files.items())[:1]))
+    assert paths_of(tmp_path) == (tmp_path,)  # the files themselves, where they are
