@@ -60,12 +60,14 @@ bench: $(STAMP)
 	$(PY) benchmarks/analysis.py
 	$(PY) benchmarks/pipeline.py
 	$(PY) benchmarks/explorer.py
+	$(PY) benchmarks/ntu_raw.py
 	$(PY) benchmarks/scale.py
 
 bench-quick: $(STAMP)
 	$(PY) benchmarks/analysis.py --quick
 	$(PY) benchmarks/pipeline.py --quick
 	$(PY) benchmarks/explorer.py --quick
+	$(PY) benchmarks/ntu_raw.py --files 20 --repeats 3
 	$(PY) benchmarks/scale.py --quick
 
 explorer:

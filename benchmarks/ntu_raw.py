@@ -5,6 +5,7 @@ python benchmarks/ntu_raw.py --source FOLDER_OR_ZIP   # your download
 """
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from ntu_reference import read_line_by_line
+from ntu_reference import by_numpy, read_line_by_line
 
 from frcore.data.archive import open_source
 from frcore.data.ntu.raw import NoBodyError, RawClip, parse_skeleton
@@ -54,28 +55,32 @@ def seconds(parse: Callable[[bytes], object], content: bytes, repeats: int) -> f
 
 
 def main() -> None:
-    """Measures both parsers on each file in turn, so that both see the same machine."""
+    """Measures the parsers on each file in turn, so that all see the same machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path)
     parser.add_argument("--files", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         if arguments.source is None:
             write_raw_set(folder, arguments.files)
         contents = read_files(arguments.source or Path(folder), arguments.files)
-    fast, plain = [], []
+    parsers = {
+        "parse_skeleton": parse_skeleton,
+        "line by line, float()": read_line_by_line,
+        "line by line, np.array()": functools.partial(read_line_by_line, metres=by_numpy),
+    }
+    times: dict[str, list[float]] = {name: [] for name in parsers}
     for content in contents:
         check_equal(parse_skeleton(content), read_line_by_line(content))
-        fast.append(seconds(parse_skeleton, content, 4 * arguments.repeats))
-        plain.append(seconds(read_line_by_line, content, arguments.repeats))
+        for name, parse in parsers.items():
+            times[name].append(seconds(parse, content, arguments.repeats))
     size = sum(map(len, contents)) / 1e6
     print(f"{len(contents)} files, {1000 * size / len(contents):.0f} KB on average, one core")
-    for name, times in (("parse_skeleton", fast), ("line by line, float()", plain)):
-        total = sum(times)
-        print(f"{name:22s} {len(times) / total:7.0f} files/s {size / total:7.1f} MB/s")
-    ratio = statistics.median(p / f for p, f in zip(plain, fast, strict=True))
-    print(f"{ratio:.1f} times as fast (median of the files)")
+    for name, taken in times.items():
+        rates = f"{len(taken) / sum(taken):7.0f} files/s {size / sum(taken):7.1f} MB/s"
+        ratios = [t / fast for t, fast in zip(taken, times["parse_skeleton"], strict=True)]
+        print(f"{name:25s} {rates}; time {statistics.median(ratios):5.1f} (median of the files)")
 
 
 if __name__ == "__main__":

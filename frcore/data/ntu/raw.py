@@ -83,7 +83,7 @@ def parse_skeleton(content: bytes) -> RawClip:
         NoBodyError: if no frame has a body.
         RawError: for anything else that is not as the format says, with the line.
     """
-    if not content.strip():
+    if not content or content.isspace():
         raise RawError(1, "the file is empty; expected the number of frames.")
     with np.errstate(over="ignore"):  # what is beyond float32 is refused, not warned of
         skeletons = read_fast(content) or read_exact(content)
@@ -101,18 +101,17 @@ def read_exact(content: bytes) -> Skeletons:
 
 def _by_body(skeletons: Skeletons) -> RawClip:
     """Sorts skeletons by body id and numbers the frames that have any."""
-    counts = skeletons.bodies_per_frame
-    seen = counts > 0
-    frames = np.repeat(np.arange(np.count_nonzero(seen)), counts[seen])
+    counts = skeletons.bodies_per_frame[skeletons.bodies_per_frame > 0]
+    frames = np.repeat(np.arange(len(counts)), counts)
     order: dict[int, list[int]] = {}
     for place, body_id in enumerate(skeletons.body_ids):
         order.setdefault(body_id, []).append(place)
-    bodies = tuple(
+    bodies = [
         RawBody(body_id, skeletons.joints[places], frames[places])
         for body_id, places in order.items()
-    )
-    num_frames = int(np.count_nonzero(seen))
-    return RawClip(num_frames, len(counts) - num_frames, bodies)
+    ]
+    dropped = len(skeletons.bodies_per_frame) - len(counts)
+    return RawClip(len(counts), dropped, tuple(bodies))
 
 
 class _Reader:
