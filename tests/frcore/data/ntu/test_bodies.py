@@ -177,6 +177,25 @@ def test_motion_is_the_smaller_of_all_and_upright_frames():
     assert owners(choose_bodies(clip(still, calm), FIELD))[20].tolist() == [10, 20]
 
 
+def test_motion_is_summed_in_float32():
+    # Two bodies whose motion is equal in float32, as published, and differs in float64.
+    def motion(body, kind):
+        return np.var(body.joints.reshape(-1, 3).astype(kind), axis=0).sum()
+
+    for step in range(1, 2000):
+        first, second = body(10, range(20)), body(20, range(20))
+        second.joints[:, :, 2] -= 10  # the same numbers, but for one
+        second.joints[2, 4, 2] += np.float32(step * 1e-6)
+        same = motion(first, np.float32) == motion(second, np.float32)
+        if same and motion(second, np.float64) > motion(first, np.float64):
+            break
+    else:
+        pytest.fail("no such pair was found")
+    chosen = choose_bodies(clip(first, second), FIELD)
+    np.testing.assert_array_equal(chosen.joints[:, 0], first.joints)
+    np.testing.assert_array_equal(chosen.joints[:, 1], second.joints)
+
+
 def test_a_body_without_wide_frames_keeps_its_motion():
     first, second = body(10, range(20), motion=1), body(20, range(20), motion=2)
     assert owners(choose_bodies(clip(first, second), FIELD))[5].tolist() == [20, 10]
