@@ -161,7 +161,7 @@ def test_ablation_notebook_shows_the_tables(executed, root) -> None:
     notebook = executed["06_backbones_and_ablation"]
     shown = text(notebook)
     assert "### table1: parts of FR Head" in shown
-    assert "| CL loss, ST decoupling, ML refinement | 1 |" in shown
+    assert "| CL loss, ST decoupling, ML refinement | ctrgcn_tiny+fr | 1 |" in shown
     assert "table1: 5 runs, 0 of them finished" in shown and "[5 finished]" in shown
     assert "table4" not in shown  # its runs are those of table 1
     assert re.search(r"ctrgcn +1\.46 +0\.54 +2\.00", shown)
