@@ -54,7 +54,9 @@ class TransformConfig(_Config):
 
     frames: int | None = Field(None, ge=1, le=4096)  # that a model sees; None: the benchmark's
     sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
-    center: Switch = True  # subtract the skeleton's centre joint of the first frame
+    center: Switch = (
+        True  # subtract the centre joint of the first frame, unless a store has done so
+    )
     normalize: Literal["minmax", "none"] = "none"  # per axis over the clip, to [-1, 1]
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)  # max degrees about x, y, z; training
     whole_degrees: Switch = False

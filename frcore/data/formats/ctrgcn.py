@@ -54,7 +54,11 @@ class CtrgcnFile:
         Its protocol comes first, so it is the default; clips are in no split of the others.
         """
         protocols = sorted(self.benchmark.protocols, key=lambda name: name != self.protocol)
-        return {"protocols": tuple(protocols), "absent_person": self._absent_person}
+        return {
+            "protocols": tuple(protocols),
+            "absent_person": self._absent_person,
+            "centered": True,
+        }
 
     def records(self, found: Findings) -> Iterator[ClipRecord]:
         """The clips `train/000000`, ..., `test/000000`, ..., numbered as in the file."""

@@ -105,7 +105,7 @@ def prepare(
 
 
 def _record(benchmark: str, preset: NtuPreset) -> Benchmark:
-    record = _RECORDS[benchmark]
+    record = replace(_RECORDS[benchmark], centered=preset.center)
     if preset.absent_person is None:
         return record
     return replace(record, absent_person=preset.absent_person)

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import interpolate
 
 import frcore
+from frcore.config import load_recipe
 from frcore.data.check import check_store
 from frcore.data.ntu import prepare as module
 from frcore.data.ntu.bodies import choose_bodies
@@ -27,6 +30,7 @@ from frcore.data.ntu.sources import Contents, list_files
 from frcore.data.store import read_store
 from frcore.errors import UserError
 from frcore.process import LockedError, ProcessLock
+from frcore.splits import load_split
 
 ROOT = Path(__file__).resolve().parents[4]
 NOBODY = ["S005C001P001R001A053", "S005C001P001R001A054"]  # in which nobody is, or is left
@@ -125,6 +129,25 @@ def test_a_clip_keeps_as_many_persons_as_published_files_have(whole):
     assert persons[joined] == 2 and not whole.clip(joined)[:, 1].any()
     assert whole.benchmark.absent_person == "copy"  # of one-body clips alone
     assert persons["S001C002P001R001A001"] == 1 and persons["S005C001P001R001A050"] == 2
+
+
+def test_a_model_sees_a_clip_that_begins_with_zeros_as_published(write_files, tmp_path):
+    """The published script centres by the first frame that is not zero, and moves the zeros too."""
+    joints = np.random.default_rng(0).normal((0, 0, 3), 0.4, (90, 25, 3)).astype(np.float32)
+    joints[:2] = 0
+    lines = [f"{len(joints)}"]
+    for frame in joints:
+        lines += ["1", "7 0 1 1 1 1 0 0 0 2", "25"]
+        lines += [f"{x:.9g} {y:.9g} {z:.9g} 0 0 0 0 0 0 0 0 2" for x, y, z in frame]
+    raw = write_files(tmp_path / "raw", {"S001C001P003R001A001": "\r\n".join(lines).encode()})
+    store = prepare(raw, benchmark="ntu60", workers=1, root=tmp_path)
+    published = joints - joints[2, 1]
+    data = load_recipe("ntu60_xsub_joint").data
+    seen = load_split(store, "test", data, torch.device("cpu"))(torch.tensor([0]))
+    start = int(0.05 * len(joints) / 2)
+    middle = torch.from_numpy(published[start : len(joints) - start]).permute(2, 1, 0)  # C V T
+    expected = interpolate(middle, 64, mode="linear").permute(0, 2, 1)
+    np.testing.assert_allclose(seen[0, ..., 0], expected, atol=1e-6)
 
 
 def test_the_clean_preset_is_recorded_and_copies_nobody(raw_folder, tmp_path):
