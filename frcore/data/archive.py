@@ -145,8 +145,8 @@ def open_source(
         raise UserError(f"{path} is not a readable zip archive: {error}") from error
     with archive:
         aside = Aside()
-        members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-        wanted = {name: members[name] for name in _wanted(members, suffix, aside)}
+        names = (name for name in archive.namelist() if not name.endswith("/"))
+        wanted = {name: archive.getinfo(name) for name in _wanted(names, suffix, aside)}
         if wanted or not foreign_ok:
             check_members(archive, path, limits)
         source = Source(path, wanted, limits, aside)

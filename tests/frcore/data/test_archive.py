@@ -66,6 +66,18 @@ def test_a_foreign_zip_is_a_source_of_nothing_where_it_may_be(tmp_path):
             pass
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    info = zipfile.ZipInfo("x")
+    info.filename = ""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(info, b"")
+    with (
+        pytest.raises(UserError, match="member '' has a name that is no plain relative path"),
+        open_source(tmp_path / "x.zip", ".txt"),
+    ):
+        pass
+
+
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     (tmp_path / "closed").mkdir()
     real = os.scandir
