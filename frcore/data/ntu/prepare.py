@@ -20,7 +20,7 @@ from frcore.data.ntu.blocks import BlockTask, Outcome, plan_blocks, read_block
 from frcore.data.ntu.presets import NtuPreset, get_preset
 from frcore.data.ntu.protocols import parse_name
 from frcore.data.ntu.report import Report, left_out_table
-from frcore.data.ntu.sources import LeftOut, Listing, list_files, paths_of, read_exclude
+from frcore.data.ntu.sources import SECOND, LeftOut, Listing, list_files, paths_of, read_exclude
 from frcore.data.ntu.workers import convert_blocks
 from frcore.data.replacing import ANOTHER_ROOT, refuse_to_replace, write_unless_there
 from frcore.data.store import Store, data_root
@@ -32,10 +32,6 @@ from frcore.process import ProcessLock, cores
 log = logging.getLogger(__name__)
 
 _RECORDS = {record.name: record for record in (NTU60, NTU120)}
-_NAMES = (
-    "Nothing was converted: names and places come first, what is in the files only then. Of the "
-    "zips and the folder that they were unpacked to, give one"
-)
 
 
 def prepare(
@@ -98,7 +94,7 @@ def prepare(
     with ProcessLock(path.parent / f".{path.name}.prepare.lock"):
         bad_list = path.parent / f"{benchmark}-bad-files.csv"
         if not skip_bad:
-            _stop_at(listing.refused, f"The files are not all of {benchmark}. {_NAMES}", bad_list)
+            _stop_at(listing.refused, _about_names(listing, benchmark), bad_list)
         report = Report(benchmark, rules, listing, excluded)
         for outcomes in _convert(tasks, listing, benchmark, workers):
             report.add(outcomes)
@@ -133,6 +129,16 @@ def _checked(workers: int) -> int:
     if type(workers) is not int or workers < 1:
         raise UserError(f"workers is {workers!r}; expected 1 or more processes.")
     return workers
+
+
+def _about_names(listing: Listing, benchmark: str) -> str:
+    text = (
+        f"The files are not all of {benchmark}. Nothing was converted: names and places come "
+        "first, what is in the files only then"
+    )
+    if any(item.reason == SECOND for item in listing.refused):
+        text += ". Of the zips and the folder that they were unpacked to, give one"
+    return text
 
 
 def _stop_at(found: Sequence[LeftOut], what: str, path: Path) -> None:

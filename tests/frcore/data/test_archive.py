@@ -95,6 +95,15 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
         pass
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.txt")
+    with (
+        open_source(tmp_path, ".txt") as source,
+        pytest.raises(UserError, match="Cannot read a.txt in .*: it is no plain file"),
+    ):
+        source.read("a.txt")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_damage_of_any_kind_of_packing_is_named_once(tmp_path, method):
     path = tmp_path / "x.zip"

@@ -235,6 +235,18 @@ def test_folder_zip_and_several_sources_make_the_same_store(
         assert contents(store) == contents(whole)
 
 
+def test_files_and_zips_in_one_folder_are_read_and_what_lies_beside_is_said(
+    raw_files, write_files, whole, tmp_path, caplog
+):
+    half = len(raw_files) // 2
+    folder = write_files(tmp_path / "files", dict(list(raw_files.items())[:half]))
+    write_files(folder / "more.zip", dict(list(raw_files.items())[half:]))
+    (folder / "readme.txt").touch()
+    store = prepare(folder, benchmark="ntu120", workers=2, root=tmp_path / "root")
+    assert contents(store) == contents(whole)  # which knows nothing of what lies beside
+    assert f"{folder}: 1 other file left aside: .txt 1." in caplog.text
+
+
 def test_any_number_of_processes_makes_the_same_bytes(raw_folder, whole, tmp_path, small_blocks):
     for workers in (1, 2, 3):
         root = tmp_path / str(workers)
@@ -287,7 +299,7 @@ def test_a_stop_lists_all_bad_files_in_a_file_of_its_own(
     assert str(caught.value).count(f"{names[0]}.skeleton") == 1  # each place once
 
     (damaged / "=x.skeleton").touch()  # names come first; the old list would mislead
-    with pytest.raises(UserError, match="Nothing was converted: names"):
+    with pytest.raises(UserError, match=r"Nothing was converted: names [^.]* only then \(skip_bad"):
         prepare(damaged, benchmark="ntu60", workers=1, root=tmp_path)
     assert [row["file"] for row in csv.DictReader(listed.open(newline=""))] == ["'=x.skeleton"]
 
