@@ -19,7 +19,7 @@ from frcore.data.packing import Frames, Packing, pack_frames
 from frcore.data.prefetch import prefetch
 from frcore.data.random import random_uniform
 from frcore.data.sampling import even_frames, random_frames, read_frames, resized_frames
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, counted, unknown_name
 from frcore.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -247,7 +247,8 @@ class ClipPipeline:
         mode = "training" if self.training else "evaluation"
         clips, frames = self.clips, self.transform.frames
         shape = (clips.channels, frames, clips.num_joints, self.num_persons)
-        return f"ClipPipeline({len(clips)} clips, {self.stream}, {mode}, C T V M = {shape})"
+        count = counted(len(clips), "clip")
+        return f"ClipPipeline({count}, {self.stream}, {mode}, C T V M = {shape})"
 
 
 def _turn(cos: Tensor, sin: Tensor, order: str) -> Tensor:

@@ -21,7 +21,7 @@ from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
 from frcore.data.reader import StoreError, read_files
 from frcore.data.writer import RECORD, write_files
-from frcore.errors import UserError, did_you_mean, unknown_name
+from frcore.errors import UserError, counted, did_you_mean, unknown_name
 
 __all__ = [
     "ClipRecord",
@@ -84,8 +84,8 @@ class Store:
         counts = self.samples[f"split_{protocol}"].value_counts()
         splits = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS[:3] if counts.get(s))
         return (
-            f"Store('{self.benchmark.name}', {len(self):,} clips, "
-            f"{self.benchmark.num_classes} classes, {protocol}: {splits})"
+            f"Store('{self.benchmark.name}', {counted(len(self), 'clip')}, "
+            f"{counted(self.benchmark.num_classes, 'class', 'classes')}, {protocol}: {splits})"
         )
 
     @cached_property
