@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ does it
     from frcore import data, fr_head
     from frcore.backbones import create_backbone, list_backbones, register_backbone
+    from frcore.callbacks import TensorBoard
     from frcore.config import RunConfig, load_recipe
     from frcore.data.benchmarks import ensemble_weights
     from frcore.errors import UserError
@@ -49,6 +50,7 @@ _HOME = {  # public name -> the module that defines it
     "load_recipe": "frcore.config",
     "list_recipes": "frcore.recipe_files",
     "Run": "frcore.run",
+    "TensorBoard": "frcore.callbacks",
     "Predictions": "frcore.predictions",
     "read_scores": "frcore.scores",
     "ensemble_weights": "frcore.data.benchmarks",
@@ -75,6 +77,7 @@ __all__ = [
     "load_recipe",
     "list_recipes",
     "Run",
+    "TensorBoard",
     "Predictions",
     "read_scores",
     "ensemble_weights",

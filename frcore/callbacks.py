@@ -2,9 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from frcore.errors import UserError
+from frcore.files import write_errors
 from frcore.run import Run
+
+if TYPE_CHECKING:
+    pass
+
+TENSORBOARD = "tensorboard"  # in a run's directory
 
 
 class Callback(Protocol):
@@ -34,3 +41,68 @@ def headline(row: Mapping[str, Any], epochs: int) -> str:
         if not math.isnan(accuracy):
             return ", ".join([*shown, f"{split} {100 * accuracy:.1f}%"])
     return ", ".join(shown)
+
+
+class TensorBoard:
+    """Callback of `fit`: each row of metrics.csv for TensorBoard, in the run's `tensorboard/`.
+
+    What TensorBoard shows is metrics.csv, also of a run that was killed and resumed, or that was
+    begun without this callback: the rows that are there already are written anew at the start, and
+    replace those of the same epochs.
+
+    Raises:
+        UserError: the package tensorboard is not installed; or, while a run trains, its files
+            cannot be written.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                f"TensorBoard's files need the package tensorboard ({error}): pip install "
+                "-c constraints.txt -e '.[tensorboard]' in a clone, else pip install "
+                '"frcore[tensorboard]". Without it, metrics.csv holds the same figures.'
+            ) from error
+        self._make = SummaryWriter
+        self._writer: SummaryWriter | None = None
+
+    def on_start(self, run: Run) -> None:
+        """Opens a file of events; rows from epoch 1 on take the place of earlier ones."""
+        with write_errors(run.path / TENSORBOARD, 0):
+            self._writer = self._make(str(run.path / TENSORBOARD), purge_step=1)
+        for row in run.metrics.to_dict("records"):
+            self._add(row)
+        self._flush(run)
+
+    def on_epoch(self, run: Run, row: dict[str, Any]) -> None:
+        """Writes an epoch, to be seen at once."""
+        self._add(row)
+        self._flush(run)
+
+    def on_end(self, run: Run) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            with write_errors(run.path / TENSORBOARD, 0):
+                self._writer.close()
+            self._writer = None
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        for column, value in row.items():
+            if column != "epoch" and not math.isnan(value):  # an epoch without evaluation
+                self._writer.add_scalar(f"{_panel(column)}/{column}", value, int(row["epoch"]))
+
+    def _flush(self, run: Run) -> None:
+        with write_errors(run.path / TENSORBOARD, 0):
+            self._writer.flush()
+
+
+def _panel(column: str) -> str:
+    """The group in which TensorBoard shows a column of metrics.csv."""
+    if column in ("loss", "ce", "cl"):
+        return "loss"
+    if column.startswith("cl_"):
+        return "branches of FR Head"
+    if column in ("tp", "fn", "fp"):
+        return "clips that FR Head counts"
+    return "accuracy" if "_acc" in column else "training"

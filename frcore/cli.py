@@ -1,7 +1,10 @@
 """The `frcore` command. Each command calls one public function; heavy imports happen inside it."""
 
+import json
 import logging
 import os
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,9 +81,13 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<recipe>.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation.")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard, for TensorBoard.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages.")] = False,
 ) -> None:
     """Train a recipe; started again with the same command, it goes on where it stopped."""
+    from frcore.callbacks import TensorBoard
     from frcore.config import load_recipe
 
     if verbose:
@@ -93,8 +100,8 @@ def train(
 
     from frcore.train import fit
 
-    begin = time.time()
-    run = fit(config, out=out)
+    begin, watched = time.time(), {"callbacks": [TensorBoard()]} if tensorboard else {}
+    run = fit(config, out=out, **watched)
     _stop_if_interrupted(run)
     mark = run.path / "state.json"
     if mark.is_file() and mark.stat().st_mtime < begin:
@@ -106,6 +113,30 @@ def _stop_if_interrupted(run: "Run") -> None:
     if run.state != "finished":
         typer.echo(f"Interrupted: {run!r}\nThe same command goes on from there.", err=True)
         raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to look, however deep.")
+    ] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """List runs: state, epoch, accuracy, time left, and the commands that go on with them."""
+    from frcore import overview
+
+    found = overview.list_runs(folder)
+    if as_json:
+        typer.echo(json.dumps([run.to_dict() for run in found], indent=2))
+        return
+    if not found:
+        typer.echo(f"No runs in {folder}.")
+        return
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns >= overview.ROOM:
+        show(overview.overview_table(found))
+    else:
+        typer.echo("\n".join(overview.overview_lines(found)))
+    typer.echo("\n".join(overview.remarks(found)))
 
 
 @app.command()

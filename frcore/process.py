@@ -69,6 +69,12 @@ def lock_is_live(path: Path) -> bool:
     return owner is not None and _alive(owner)
 
 
+def lock_host(path: Path) -> str | None:
+    """The host that a lock names; None where there is no lock, or it does not say."""
+    host = (_read_owner(path) or {}).get("host")
+    return host if isinstance(host, str) else None
+
+
 def _create_lock(path: Path) -> Any:
     file = path.open("x", encoding="utf-8")  # O_EXCL: one winner, also between processes
     owner = {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.checkpoint import BEST, LAST, PREVIOUS
-from frcore.display import facts_html
+from frcore.display import facts_html, short
 from frcore.errors import UserError, unknown_name
 from frcore.files import load_npz, read_json, whole_lines
 from frcore.process import lock_is_live
@@ -64,12 +64,24 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row an epoch; floats are bit-equal to those of training."""
-        lines = whole_lines(self.path / METRICS)
-        if not lines:
-            return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
-        cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
-        return cells.apply(_numbers)
+        """One row an epoch; floats are bit-equal to those of training.
+
+        Raises:
+            UserError: metrics.csv is no table of numbers with a column "epoch".
+        """
+        path = self.path / METRICS
+        try:
+            lines = whole_lines(path)
+            if not lines:
+                return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
+            cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
+            table = cells.apply(_numbers)
+        except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+            raise UserError(f"Cannot read {path}: {error}.") from error
+        epochs = table.get("epoch")
+        if epochs is None or (len(epochs) and not pd.api.types.is_integer_dtype(epochs)):
+            raise UserError(f"Cannot read {path}: it has no column 'epoch' of whole numbers.")
+        return table
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -92,6 +104,15 @@ class Run:
     def select(self) -> str:
         """How the checkpoint is selected: "last", "val_best" or "test_best"."""
         return str((self.config.get("train") or {}).get("select", "last"))
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Of the epoch that counts, 0 to 1, by column: "test_acc", "test_acc_unseen", "val_acc".
+
+        It is the newest one that was evaluated, or the best one where the run selects by accuracy.
+        What is not known is not there.
+        """
+        return _accuracies(self.metrics, self.select)
 
     def checkpoint(
         self, which: Literal["selected", "last", "previous", "best"] = "selected"
@@ -150,17 +171,31 @@ def _numbers(cells: pd.Series) -> pd.Series:
             return pd.Series([kind(cell) for cell in cells], index=cells.index)
         except ValueError:
             continue
-    return cells
+    raise ValueError(f"column '{short(cells.name)}' holds something else than numbers")
+
+
+def _accuracies(metrics: pd.DataFrame, select: str) -> dict[str, float]:
+    by = select.replace("_best", "_acc")
+    known = {}
+    for column in ("test_acc", "test_acc_unseen", "val_acc", "val_acc_unseen"):
+        values = metrics.get(column, pd.Series(dtype=float)).dropna()
+        if _is_ranked(metrics, select):
+            values = values[values.index == metrics[by].idxmax()]
+        if len(values):
+            known[column] = float(values.iloc[-1])
+    return known
+
+
+def _is_ranked(metrics: pd.DataFrame, select: str) -> bool:
+    by = select.replace("_best", "_acc")
+    return select != "last" and by in metrics and bool(metrics[by].notna().any())
 
 
 def _accuracy(metrics: pd.DataFrame, select: str) -> str:
     """ "test 81.2 %" of the selected epoch; a selection by accuracy is named."""
-    by = select.replace("_best", "_acc")
-    ranked = select != "last" and by in metrics and metrics[by].notna().any()
+    known = _accuracies(metrics, select)
     for split in ("test", "val"):
-        values = metrics.get(f"{split}_acc", pd.Series(dtype=float)).dropna()
-        if ranked:
-            values = values[values.index == metrics[by].idxmax()]
-        if len(values):
-            return f"{split} {100 * values.iloc[-1]:.1f} %" + (f" ({select})" if ranked else "")
+        if f"{split}_acc" in known:
+            note = f" ({select})" if _is_ranked(metrics, select) else ""
+            return f"{split} {100 * known[f'{split}_acc']:.1f} %{note}"
     return ""

@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console, Group
@@ -11,21 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from frcore.commands import table_of
-from frcore.errors import UserError
+from frcore.overview import duration, look_at
 from frcore.sweep.plan import Job, Plan
 from frcore.sweep.scheduling import Scheduling
 
 COLUMNS = ("row", "seed", "state", "epoch", "test so far, %", "left")
 REFRESH = 1.0  # seconds between two looks at the runs
-
-
-class Look(NamedTuple):
-    """A run at a glance."""
-
-    state: str
-    done: int = 0  # epochs
-    accuracy: float = np.nan  # newest test accuracy, %
-    epoch_seconds: float = np.nan  # of a mean epoch, evaluation included
 
 
 class Progress:
@@ -34,7 +25,7 @@ class Progress:
     def __init__(self, plan: Plan, workers: int, console: Console | None = None) -> None:
         self.plan, self.workers, self.jobs = plan, workers, plan.jobs
         self.console = console or _console()
-        self.looks = {job.path: look_at(job, job.state) for job in self.jobs}
+        self.looks = {job.path: look_at(job.run, job.state) for job in self.jobs}
         self._live = Live(console=self.console, auto_refresh=False)
         self._next = 0.0
 
@@ -61,7 +52,7 @@ class Progress:
         for job in self.jobs:
             state = state_of(job, scheduling)
             if state in ("running", "elsewhere") or state != before[job.path].state:
-                self.looks[job.path] = look_at(job, state)
+                self.looks[job.path] = look_at(job.run, state)
         if self.console.is_terminal:
             self._live.update(Group(self.table(), Text(self.summary())), refresh=True)
             return
@@ -107,11 +98,9 @@ class Progress:
 
     def _left(self, job: Job) -> float:
         """Seconds that a run still takes, at its own pace or the others'; NaN where unknown."""
-        look, paces = self.looks[job.path], [x.epoch_seconds for x in self.looks.values()]
-        pace = look.epoch_seconds
-        if np.isnan(pace) and not np.all(np.isnan(paces)):
-            pace = np.nanmean(paces)
-        return (job.config.train.epochs - look.done) * pace
+        paces = [look.epoch_seconds for look in self.looks.values()]
+        others = np.nan if np.all(np.isnan(paces)) else float(np.nanmean(paces))
+        return self.looks[job.path].left(job.config.train.epochs, pace=others)
 
 
 def _console() -> Console:
@@ -129,27 +118,3 @@ def state_of(job: Job, scheduling: Scheduling) -> str:
     if job.path in scheduling.running:
         return "running" if state == "running" else "starting"
     return "elsewhere" if state == "running" else "waiting"
-
-
-def look_at(job: Job, state: str) -> Look:
-    """The newest line of a run's metrics."""
-    try:
-        metrics = job.run.metrics
-    except UserError:  # half written, on a file system that shows it
-        return Look(state)
-    if not len(metrics):
-        return Look(state)
-    seconds = (metrics["seconds"] + metrics["eval_seconds"]).mean()
-    known = metrics["test_acc"].dropna() if "test_acc" in metrics else ()
-    accuracy = 100 * known.iloc[-1] if len(known) else np.nan
-    return Look(state, int(metrics["epoch"].iloc[-1]), float(accuracy), float(seconds))
-
-
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 20 min"; "" where it is not known."""
-    if np.isnan(seconds):
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from frcore import demo
+from frcore.callbacks import TensorBoard
 from frcore.cli import app
 from frcore.data.ntu.report import RULES
 from frcore.errors import UserError
@@ -83,6 +84,14 @@ def test_train_hands_over_parsed_values(module, tmp_path):
     assert config.model.overrides == {"width": 8}
     assert kwargs == {"out": tmp_path}
     assert f"frcore predict {tmp_path}" in result.output
+
+
+def test_train_hands_over_the_callback_of_tensorboard(module, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra [tensorboard]")
+    calls = module("frcore.train", fit=FakeRun(tmp_path))
+    assert run("train", "synthetic_tiny", "--tensorboard").exit_code == 0
+    ((_, _, kwargs),) = calls
+    assert [type(callback) for callback in kwargs["callbacks"]] == [TensorBoard]
 
 
 @pytest.mark.parametrize(

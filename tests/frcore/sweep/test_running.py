@@ -210,11 +210,3 @@ def test_a_small_screen_shows_the_runs_that_something_happens_to(plan_of):
     shown.looks[plan.jobs[2].path] = shown.looks[plan.jobs[2].path]._replace(state="running")
     assert shown.table().row_count == 1
     assert drawn(plan, 1).table().row_count == 4
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(float("nan"), ""), (45.4, "45 s"), (600, "10 min"), (12_000, "3 h 20 min")],
-)
-def test_durations(seconds, text):
-    assert progress.duration(seconds) == text
