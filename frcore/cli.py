@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from frcore.commands import INTERRUPTED, make_app, parse_changes, show, table_of
 from frcore.data.commands import data
+from frcore.doctor import command as doctor
 from frcore.errors import UserError
 from frcore.sweep import command
 
@@ -237,3 +238,4 @@ def demo(
 
 
 app.command("sweep")(command.sweep)
+app.command("doctor", cls=Train)(doctor.doctor)

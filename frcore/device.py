@@ -41,12 +41,15 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     half the rate of float32 ones.
     """
     if precision == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.get_device_capability(device) >= (8, 0)
-        else:
-            fast = torch.cpu._is_amx_tile_supported()
-        precision = "bf16" if fast else "fp32"
+        precision = "bf16" if has_matrix_units(device) else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def has_matrix_units(device: torch.device) -> bool:
+    """Whether matrix units multiply bfloat16 there: CUDA from compute capability 8.0 on, or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.cpu._is_amx_tile_supported()
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:

@@ -34,7 +34,7 @@ FRCORE_LAYERS = (
     ({"evaluation"}, {"guard"}, {"records"}, {"splits"}, {"optim"}),
     ({"resume"},),
     ({"train"}, {"inference"}, {"importing"}),
-    ({"demo"}, {"sweep"}),
+    ({"demo"}, {"sweep"}, {"doctor"}),
     ({"cli", "__main__"},),
 )
 FRVIZ_LAYERS = (

@@ -1,0 +1,68 @@
+"""`frcore doctor`: words, JSON, mistakes."""
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from frcore.cli import app
+from frcore.doctor import measure as measuring
+from frcore.doctor.measure import Measured
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["doctor", *arguments])
+
+
+def test_the_machine_is_described_in_words():
+    result = run("--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "train.device" in result.stdout and "free memory, host" in result.stdout
+    assert max(map(len, result.stdout.split("What")[0].splitlines())) <= 80
+
+
+def test_json_holds_everything_by_section(tiny_store):
+    changes = ("--set", "benchmark=tiny", "--set", "data.transform.frames=8")
+    result = run("synthetic_tiny_frhead", *changes, "--device", "cpu", "--json")
+    assert result.exit_code == 0, result.output
+    read = json.loads(result.stdout)
+    assert set(read) == {"machine", "recipe", "faster"}
+    assert read["machine"]["device"] == {"value": "cpu", "why": "train.device"}
+    assert read["recipe"]["steps an epoch"]["value"] == 2
+    assert "tiny" in read["machine"]["data"]["value"]
+
+
+def test_measured_figures_take_the_place_of_rules(tiny_store, monkeypatch):
+    rates = [Measured(1, "bf16", 2.0), Measured(2, "bf16", 5.0)]
+    monkeypatch.setattr(measuring, "measure", lambda config, machine: rates)
+    changes = ("--set", "benchmark=tiny", "--set", "train.precision=bf16", "--device", "cpu")
+    read = json.loads(run("synthetic_tiny", *changes, "--measure", "--json").stdout)
+    assert read["faster"] == [
+        "--set train.threads=2: measured 2.5 times as fast as what would be used."
+    ]
+    assert read["measured"]["2 threads, bf16"]["value"]["rate"] == 5.0
+    ruled = json.loads(run("synthetic_tiny", *changes, "--json").stdout)
+    assert read["faster"][0] not in ruled["faster"] and "measured" not in ruled
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--measure",), "--measure needs a recipe: frcore doctor synthetic_tiny --measure"),
+        (("--set", "seed=1"), "--set needs a recipe"),
+        (("synthetic_tny",), "Did you mean 'synthetic_tiny'?"),
+        (("synthetic_tiny", "--set", "train.thread=1"), "Did you mean 'threads'?"),
+        (("synthetic_tiny", "--threads", "1"), "--set train.threads=1"),
+        (("synthetic_tiny", "--device", "gpu"), "train.device"),
+    ],
+)
+def test_a_mistake_is_one_message(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2 and message in result.stderr and result.stdout == ""
+
+
+def test_a_torch_that_cannot_be_imported_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run()
+    assert result.exit_code == 2 and "torch cannot be imported" in result.stderr
