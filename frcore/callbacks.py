@@ -71,14 +71,11 @@ class TensorBoard:
         """Opens a file of events; rows from epoch 1 on take the place of earlier ones."""
         with write_errors(run.path / TENSORBOARD, 0):
             self._writer = self._make(str(run.path / TENSORBOARD), purge_step=1)
-        for row in run.metrics.to_dict("records"):
-            self._add(row)
-        self._flush(run)
+        self._write(run, run.metrics.to_dict("records"))
 
     def on_epoch(self, run: Run, row: dict[str, Any]) -> None:
         """Writes an epoch, to be seen at once."""
-        self._add(row)
-        self._flush(run)
+        self._write(run, [row])
 
     def on_end(self, run: Run) -> None:
         """Closes the file."""
@@ -87,14 +84,14 @@ class TensorBoard:
                 self._writer.close()
             self._writer = None
 
-    def _add(self, row: Mapping[str, Any]) -> None:
-        for column, value in row.items():
-            if column != "epoch" and not math.isnan(value):  # an epoch without evaluation
-                self._writer.add_scalar(f"{_panel(column)}/{column}", value, int(row["epoch"]))
-
-    def _flush(self, run: Run) -> None:
+    def _write(self, run: Run, rows: Sequence[Mapping[str, Any]]) -> None:
         with write_errors(run.path / TENSORBOARD, 0):
-            self._writer.flush()
+            for row in rows:
+                for column, value in row.items():
+                    if column != "epoch" and not math.isnan(value):  # an epoch without evaluation
+                        tag = f"{_panel(column)}/{column}"
+                        self._writer.add_scalar(tag, value, int(row["epoch"]))
+            self._writer.flush()  # a thread writes: what went wrong in it is raised here
 
 
 def _panel(column: str) -> str:

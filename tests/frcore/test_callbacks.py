@@ -1,6 +1,8 @@
 """Callbacks of training: TensorBoard shows what metrics.csv holds."""
 
 import builtins
+import errno
+import math
 import os
 import subprocess
 import sys
@@ -39,6 +41,7 @@ def shown(run) -> pd.DataFrame:
         scalars = events.Scalars(tag)
         steps = [scalar.step for scalar in scalars]
         assert steps == sorted(set(steps)), f"{tag} has double points: {steps}"
+        assert not any(math.isnan(scalar.value) for scalar in scalars), tag
         points[tag.rpartition("/")[2]] = pd.Series([s.value for s in scalars], index=steps)
     return pd.DataFrame(points)
 
@@ -110,6 +113,20 @@ def test_files_that_cannot_be_written_are_an_error_that_names_them(tmp_path):
     (tmp_path / "tensorboard").write_text("a file")
     with pytest.raises(WriteError, match="tensorboard"):
         frcore.TensorBoard().on_start(run)
+
+
+def test_a_full_disk_is_an_error_that_names_the_files(tmp_path, monkeypatch):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, board = write_rows(tmp_path), frcore.TensorBoard()
+    board.on_start(run)
+    monkeypatch.setattr(RecordWriter, "write", full)
+    monkeypatch.setattr("threading.excepthook", lambda args: None)  # of the thread that writes
+    with pytest.raises(WriteError, match="No space left to write .*tensorboard"):
+        board.on_epoch(run, {"epoch": 1, "loss": 2.0})
 
 
 def test_training_without_the_callback_does_not_load_tensorboard():

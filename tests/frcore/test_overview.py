@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import shutil
 import socket
@@ -72,16 +73,17 @@ def test_runs_are_found_at_any_depth_and_sorted_by_what_needs_a_look(runs):
     assert [run.state for run in found] == states
 
 
-def test_links_are_followed_once_and_circles_end(runs):
+def test_links_are_followed_once_and_circles_end(runs, monkeypatch):
     (runs / "sweeps" / "up").symlink_to(runs, target_is_directory=True)
     (runs / "again").symlink_to(runs / "seed-10", target_is_directory=True)
+    visited, real = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: visited.append(path) or real(path))
     found = list_runs(runs)
     assert len(found) == 4 and len({run.path.resolve() for run in found}) == 4
+    assert len(visited) < 15
 
 
 def test_a_folder_that_cannot_be_read_is_named(runs, monkeypatch, caplog):
-    import os
-
     real = os.scandir
 
     def scandir(path):
