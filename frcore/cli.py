@@ -91,10 +91,13 @@ def train(
     overrides |= {} if seed is None else {"seed": seed}
     config = load_recipe(recipe, overrides)  # mistakes are found before torch is imported
 
+    from frcore.ranks import launch
     from frcore.train import fit
 
     begin = time.time()
     run = fit(config, out=out)
+    if launch().rank > 0:  # of several processes the first one speaks
+        raise typer.Exit(0 if run.state == "finished" else INTERRUPTED)
     _stop_if_interrupted(run)
     mark = run.path / "state.json"
     if mark.is_file() and mark.stat().st_mtime < begin:

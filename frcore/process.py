@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -179,12 +180,17 @@ class StopRequest:
     KeyboardInterrupt. Outside the main thread it does nothing (Python allows no handlers there).
     A process that was started with `living_with_us` also takes the end of its parent, whatever
     ended it, as a SIGTERM.
+
+    Args:
+        agree: makes of a signal's number (0: none) the one that all processes of a run go by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agree: Callable[[int], int] = lambda number: number) -> None:
         parent = os.environ.get(_PARENT, "")
         self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
-        self._asked = False
+        self._agree = agree
+        self._caught = self._asked = False
+        self.agreed = False  # what `ask` said last
         self.signal: signal.Signals | None = None  # which came first
         self._before: dict[int, Any] = {}
 
@@ -201,10 +207,18 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether to stop."""
+        """Whether this process was told to stop."""
         if not self._asked and self._parent not in (None, os.getppid()):
             self._asked, self.signal = True, signal.SIGTERM
         return self._asked
+
+    def ask(self) -> bool:
+        """Whether to stop here: all processes of a run or none, which therefore ask together."""
+        number = self._agree(int(self.signal) if self.requested else 0)
+        self.agreed = number > 0
+        if self.agreed:
+            self._asked, self.signal = True, signal.Signals(number)
+        return self.agreed
 
     @property
     def exit_code(self) -> int:
@@ -212,8 +226,9 @@ class StopRequest:
         return 128 + self.signal if self.signal is not None else 0
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self._asked:
-            self._asked, self.signal = True, signal.Signals(number)
+        if not self._caught:  # what others were told does not make it the second one
+            self._caught = self._asked = True
+            self.signal = self.signal or signal.Signals(number)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:

@@ -17,6 +17,7 @@ from frcore.cli import app
 from frcore.config import load_recipe
 from frcore.config_errors import ConfigError
 from frcore.data import from_arrays
+from frcore.data.random import dropout_seed
 from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
 from frcore.files import WriteError
@@ -24,7 +25,6 @@ from frcore.fr_head import FRHead
 from frcore.guard import StepGuard
 from frcore.run import Run
 from frcore.skeleton import Skeleton
-from frcore.train import _dropout_seed
 
 ONE_EPOCH = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
 
@@ -55,10 +55,10 @@ def test_the_tiny_recipe_trains_on_own_data(skeleton, tmp_path):
 def test_bfloat16_is_for_the_backbone_only(monkeypatch, tiny_config, tmp_path):
     seen, forward, project = set(), FRHead.forward, FRHead.project
 
-    def watched_forward(self, stages, labels, logits):
+    def watched_forward(self, stages, labels, logits, **options):
         seen.add(("stages", stages[-1].dtype))
         seen.add(("logits", logits.dtype))
-        output = forward(self, stages, labels, logits)
+        output = forward(self, stages, labels, logits, **options)
         seen.add(("loss", output.loss.dtype))
         return output
 
@@ -87,9 +87,9 @@ def test_bfloat16_is_for_the_backbone_only(monkeypatch, tiny_config, tmp_path):
 
 def test_dropout_differs_by_seed_epoch_and_step_for_generators_of_32_bits():
     places = [(s, e, n) for s in (0, 1, 2**31 - 1) for e in (0, 1, 4096) for n in (0, 1, 2**20)]
-    seeds = [_dropout_seed(*place) for place in places]
+    seeds = [dropout_seed(*place) for place in places]
     assert len({seed & 0xFFFFFFFF for seed in seeds}) == len(places)
-    assert _dropout_seed(0, 0, 0) == seeds[0]
+    assert dropout_seed(0, 0, 0) == seeds[0]
     with torch.random.fork_rng(devices=[]):
         for seed in seeds:
             torch.manual_seed(seed)
