@@ -179,7 +179,7 @@ class TrainConfig(_Config):
     """How long, how exactly, on what."""
 
     epochs: int = Field(65, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1)  # of all processes of the run together
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone; the head is always fp32
     select: Literal["last", "val_best", "test_best"] = "last"  # test_best: only to reproduce papers
     eval_every: int = Field(1, ge=1)  # epochs

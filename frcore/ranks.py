@@ -163,16 +163,16 @@ def part_of(views: int) -> Part:
     return Part(slice(start, end), (end - start) / views)
 
 
-def check_batch_size(batch_size: int) -> None:
+def check_batch_size(batch_size: int, process: Launch) -> None:
     """Refuses batches that cannot be split.
 
     Raises:
-        UserError: fewer than two views a process.
+        UserError: fewer than two clips a process.
     """
-    fewest = _FEWEST * _here.size
-    if _here.size > 1 and batch_size < fewest:
+    fewest = _FEWEST * process.size
+    if process.size > 1 and batch_size < fewest:
         raise UserError(
-            f"train.batch_size={batch_size} is that of all {_here.size} processes together, and "
+            f"train.batch_size={batch_size} is that of all {process.size} processes together, and "
             f"each needs {_FEWEST} clips: choose {fewest} or more, or start fewer processes."
         )
 

@@ -72,8 +72,8 @@ def fit(
             config.train.epochs,
         )
     told = [*callbacks, *([live] if live is not None else [])]
+    ranks.check_batch_size(config.train.batch_size, process)
     with ranks.joined(process, device):
-        ranks.check_batch_size(config.train.batch_size)
         with ranks.first_goes_first():
             store = open_store(config.benchmark)
         path, finished = ranks.from_first(lambda: _find_run(out, config))

@@ -33,6 +33,7 @@ import torch
 import torch.distributed as dist
 import yaml
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import frcore.fr_head
 import frcore.train
@@ -143,8 +144,17 @@ def happen(job: dict, rank: int) -> None:
 
 
 def write_down(path: Path) -> None:
-    """Appends epoch, step, and this rank's views (sample id, repeat, digest of what is seen)."""
+    """Appends epoch, step, this rank's views (sample id, repeat, digest of what is seen), waits."""
+    waits: list[str] = []
     train_step = frcore.train.Trainer._train_step
+
+    class Waits(TorchDispatchMode):
+        """Notes operators that make the CPU wait for a device."""
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "equal"):
+                waits.append(func.overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
 
     def watched(
         self: frcore.train.Trainer, index: torch.Tensor, repeat: torch.Tensor, clips: torch.Tensor
@@ -153,9 +163,12 @@ def write_down(path: Path) -> None:
         names = [self.splits.train.clips.sample_ids[i] for i in index[rows]]
         seen = [hashlib.sha256(clip.numpy().tobytes()).hexdigest() for clip in clips]
         views = list(zip(names, repeat[rows].tolist(), seen, strict=True)) if share else []
+        waits.clear()
+        self.guard.read_every = 20  # as on a GPU
+        with Waits():
+            train_step(self, index, repeat, clips)
         with path.open("a") as file:
-            file.write(json.dumps([self.epoch, self.step, views]) + "\n")
-        train_step(self, index, repeat, clips)
+            file.write(json.dumps([self.epoch, self.step, views, waits]) + "\n")
 
     frcore.train.Trainer._train_step = watched
 

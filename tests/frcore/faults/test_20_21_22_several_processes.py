@@ -106,7 +106,8 @@ def views(out, ranks):
     whole = {}
     for rank in range(ranks):
         for line in Path(f"{out}.{rank}.seen").read_text().splitlines():
-            epoch, step, seen = json.loads(line)
+            epoch, step, seen, waits = json.loads(line)
+            assert waits == []  # a step reads nothing from the device
             whole.setdefault((epoch, step), []).extend(seen)
     return whole
 
