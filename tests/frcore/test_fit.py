@@ -89,7 +89,7 @@ def test_dropout_differs_by_seed_epoch_and_step_for_generators_of_32_bits():
     places = [(s, e, n) for s in (0, 1, 2**31 - 1) for e in (0, 1, 4096) for n in (0, 1, 2**20)]
     seeds = [dropout_seed(*place) for place in places]
     assert len({seed & 0xFFFFFFFF for seed in seeds}) == len(places)
-    assert dropout_seed(0, 0, 0) == seeds[0]
+    assert dropout_seed(0, 0, 0) == seeds[0] != dropout_seed(0, 0, 0, rank=1)
     with torch.random.fork_rng(devices=[]):
         for seed in seeds:
             torch.manual_seed(seed)

@@ -3,6 +3,9 @@
 What they do together is tested in `faults/test_20_21_22_several_processes.py`.
 """
 
+import os
+import signal
+
 import pytest
 import torch
 from torch import nn
@@ -160,6 +163,8 @@ def test_a_stop_is_that_of_all():
     with StopRequest(agree=lambda number: max(number, others.pop(0))) as stop:
         assert (stop.ask(), stop.ask()) == (False, False) and not stop.agreed
         assert stop.ask() and stop.agreed and stop.requested and stop.exit_code == 143
+        os.kill(os.getpid(), signal.SIGTERM)  # its own is not the second one
+        assert stop.requested
 
 
 def test_a_process_that_leaves_the_writing_to_another_writes_nothing(tmp_path):

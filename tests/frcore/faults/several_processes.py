@@ -14,7 +14,8 @@ Jobs have "out" and "ranks" (how many processes; 2), and "do":
                or "spoil" (that rank's gradients are NaN).
     steps      the same in float64 with frozen batch norm; writes loss, gradients and outcomes of
                every step to "<out>.r.npz".
-    evaluate   writes the test split's logits and features to "<out>.r.npz".
+    talk       writes the test split's logits and features, averaged running statistics, and what is
+               said of facts that differ, to "<out>.r.npz".
 """
 
 import hashlib
@@ -41,6 +42,7 @@ from frcore import cli, ranks
 from frcore.config import load_recipe
 from frcore.data import open_store
 from frcore.data.augment import ClipPipeline
+from frcore.errors import UserError
 from frcore.evaluation import forward_split
 from frcore.guard import StepGuard
 from frcore.optim import build_optimizer
@@ -90,7 +92,7 @@ def fork(rank: int, size: int, port: int, job: dict, config: dict) -> int:
     os.dup2(said, 2)
     code = 99
     try:
-        {"train": train, "steps": steps, "evaluate": evaluate}[job["do"]](job, config, rank)
+        {"train": train, "steps": steps, "talk": talk}[job["do"]](job, config, rank)
         code = 0
     except SystemExit as stop:
         code = int(stop.code or 0)
@@ -214,8 +216,8 @@ def steps(job: dict, config: dict, rank: int) -> None:
     np.savez(f"{job['out']}.{rank}.npz", **arrays)
 
 
-def evaluate(job: dict, config: dict, rank: int) -> None:
-    """Three batches of 8, 8 and 4 clips, and one batch for all."""
+def talk(job: dict, config: dict, rank: int) -> None:
+    """Evaluates in three batches of 8, 8 and 4 clips, and in one batch for all."""
     checked = load_recipe(config)
     torch.manual_seed(0)
     store = open_store(checked.benchmark)
@@ -227,8 +229,18 @@ def evaluate(job: dict, config: dict, rank: int) -> None:
                 model, test, batch_size=size, dtype=torch.float32, spaces=("fin.spatial",)
             )
             arrays |= {f"logits_{size}": logits, f"features_{size}": features["fin.spatial"]}
+        norm = nn.BatchNorm1d(3)
+        norm.running_mean += rank
+        norm.running_var += 2 * rank
+        ranks.average_norms(norm)
+        arrays |= {"mean": norm.running_mean, "var": norm.running_var}
+        ranks.check_alike(torch="2.13", clips="same")
+        try:
+            ranks.check_alike(torch="2.13", clips=f"those of {rank}")
+        except UserError as error:
+            arrays["different"] = np.array(str(error))
         ranks.wait_for_all()
-    np.savez(f"{job['out']}.{rank}.npz", **{k: v.numpy() for k, v in arrays.items()})
+    np.savez(f"{job['out']}.{rank}.npz", **{k: np.asarray(v) for k, v in arrays.items()})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 What several cards do beside (NCCL, batch norm over all of them) needs several cards.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -13,10 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import frcore
 from frcore.checkpoint import LAST, load_checkpoint, read_metadata
+from frcore.config import load_recipe
+from frcore.data.random import epoch_order
 from frcore.run import Run
+from frcore.splits import load_splits
 
 pytestmark = pytest.mark.timeout(900)  # a set-up runs many processes, one after another
 
@@ -40,12 +45,11 @@ STEPS = {
 JOBS = {
     "one: steps": {"do": "steps", "ranks": 1, "set": STEPS},
     "two: steps": {"do": "steps", "set": STEPS},
-    "one: evaluate": {"do": "evaluate", "ranks": 1},
-    "two: evaluate": {"do": "evaluate"},
+    "one: talk": {"do": "talk", "ranks": 1},
+    "two: talk": {"do": "talk"},
     "spoiled": {"do": "train", "set": SHORT, "events": [[1, 1, "spoil", 0]]},
     "killed": {"do": "train", "events": [[4, 1, KILL, 0]]},
     "stopped": {"do": "train", "events": [[4, 1, TERM, 0], [4, 0, TERM, 2]]},
-    "never stopped": {"do": "train", "ranks": 1, "set": {"head": None}},
 }
 SLOW = {
     "the first one killed": {"do": "train", "events": [[4, 0, KILL, 0]]},
@@ -159,12 +163,24 @@ def test_fault_20_prototypes_momentum_and_logs_are_those_of_one(done):
 
 
 def test_fault_20_evaluation_counts_each_clip_once(done):
-    expected = arrays(done["one: evaluate"][0], 0)
-    out, result = done["two: evaluate"]
+    expected = arrays(done["one: talk"][0], 0)
+    out, result = done["two: talk"]
     assert result["exit"] == [0, 0] and expected["logits_8"].shape == (20, 5)
+    for name in ("logits_8", "logits_64", "features_8", "features_64"):
+        for rank in (0, 1):  # the same batches, so the same bits
+            np.testing.assert_array_equal(arrays(out, rank)[name], expected[name], err_msg=name)
+
+
+def test_fault_20_running_statistics_are_the_mean_of_all_ranks(done):
     for rank in (0, 1):
-        for name, array in arrays(out, rank).items():  # the same batches, so the same bits
-            np.testing.assert_array_equal(array, expected[name], err_msg=name)
+        found = arrays(done["two: talk"][0], rank)
+        assert found["mean"].tolist() == [0.5] * 3 and found["var"].tolist() == [2.0] * 3
+
+
+def test_fault_20_ranks_with_other_data_are_refused_by_all(done):
+    for rank in (0, 1):
+        text = str(arrays(done["two: talk"][0], rank)["different"])
+        assert "differ in clips: rank 0 has those of 0, rank 1 has those of 1." in text
 
 
 def test_fault_20_a_step_that_is_not_finite_at_one_rank_is_skipped_by_all(done):
@@ -272,15 +288,24 @@ def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
 # ---- 22: another number of processes -------------------------------------------------------------
 
 
-def test_fault_22_another_number_of_processes_sees_the_same_views(done):
+def test_fault_22_another_number_of_processes_sees_the_same_views(done, tiny_config, tiny_store):
     """2 ranks stop after 4 of 9 steps, 1 goes on for 3 (streaming from disk), 3 end it."""
     out = done["stopped"][0]
     assert [done[name][1]["exit"] for name in ("alone, streamed", "three")] == [[143], [0, 0, 0]]
     assert "processes 2 -> 1" in said(out, 0) and "processes 1 -> 3" in said(out, 0)
     seen = views(out, ranks=3)
-    assert seen == views(done["never stopped"][0], ranks=1)
-    assert sorted(seen) == [(epoch, step) for epoch in range(3) for step in range(3)]
-    assert {len(batch) for batch in seen.values()} == {24, 16}
+    train = load_splits(tiny_store, load_recipe(tiny_config), torch.device("cpu")).train
+    expected = {}
+    for epoch in range(3):
+        index, repeat = epoch_order(train.clips.keys, seed=0, epoch=epoch, repeats=2)
+        digests = [
+            hashlib.sha256(clip.numpy().tobytes()).hexdigest()
+            for clip in train(index, epoch=epoch, repeat=repeat)
+        ]
+        names = [train.clips.sample_ids[i] for i in index]
+        all_views = [list(v) for v in zip(names, repeat.tolist(), digests, strict=True)]
+        expected |= {(epoch, step): all_views[24 * step :][:24] for step in range(3)}
+    assert seen == expected
 
 
 def test_fault_22_the_log_of_a_run_in_three_pieces_is_whole(done):
