@@ -183,13 +183,17 @@ class StopRequest:
 
     Args:
         agree: makes of a signal's number (0: none) the one that all processes of a run go by.
+        once: a further signal changes nothing: torchrun hands on what a scheduler may have sent to
+            all processes already, and has its own way with those that do not leave.
     """
 
-    def __init__(self, agree: Callable[[int], int] = lambda number: number) -> None:
+    def __init__(
+        self, agree: Callable[[int], int] = lambda number: number, *, once: bool = False
+    ) -> None:
         parent = os.environ.get(_PARENT, "")
         self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
-        self._agree = agree
-        self._caught = self._asked = False
+        self._agree, self._once = agree, once
+        self._asked = False
         self.agreed = False  # what `ask` said last
         self.signal: signal.Signals | None = None  # which came first
         self._before: dict[int, Any] = {}
@@ -226,9 +230,10 @@ class StopRequest:
         return 128 + self.signal if self.signal is not None else 0
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self._caught:  # what others were told does not make it the second one
-            self._caught = self._asked = True
-            self.signal = self.signal or signal.Signals(number)
+        if not self._asked:
+            self._asked, self.signal = True, signal.Signals(number)
+        elif self._once:
+            pass
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:

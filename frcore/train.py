@@ -101,7 +101,7 @@ def _train(
     """Trains in a directory from where it is to the end, or until it is stopped."""
     ranks.check_alike(configuration=config.hash, clips=store.fingerprint, torch=torch.__version__)
     settings = torch_settings(device, config.train.threads, config.train.deterministic)
-    with StopRequest(agree=ranks.highest) as stop:
+    with StopRequest(agree=ranks.highest, once=ranks.here().size > 1) as stop:
         with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
             trainer = Trainer(config, store, directory, device)
             with ranks.first_goes_first():

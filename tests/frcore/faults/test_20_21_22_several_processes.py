@@ -56,8 +56,8 @@ SLOW = {
     "one raises": {"do": "train", "events": [[4, 1, "raise", 0]]},
     "the first one raises": {"do": "train", "events": [[5, 0, "raise", 0]]},
     "one of four killed": {"do": "train", "ranks": 4, "events": [[4, 2, KILL, 0]]},
-    "one left alone": {"do": "train", "ranks": 3, "events": [[4, 2, TERM, 0]]},
-    "stopped twice": {"do": "train", "events": [[5, r, TERM, s] for r in (0, 1) for s in (0, 0.3)]},
+    "one of three stopped": {"do": "train", "ranks": 3, "events": [[4, 2, TERM, 0]]},
+    "stopped twice": {"do": "train", "events": [[5, r, TERM, s] for r in (0, 1) for s in (0, 0.1)]},
 }
 
 
@@ -239,21 +239,14 @@ def test_fault_21_sigterm_two_seconds_apart_stops_all_at_one_step(done):
         ("one raises", [2, 99], (1, 0)),
         ("the first one raises", [99, 2], (1, 0)),
         ("one of four killed", [2, 2, -KILL, 2], (1, 0)),
-        ("one left alone", [143, 143, 143], (1, 1)),
+        ("one of three stopped", [143, 143, 143], (1, 1)),
+        ("stopped twice", [143, 143], (1, 2)),  # by a scheduler, and by torchrun that it stopped
     ],
 )
 def test_fault_21_all_leave_whoever_is_hit(name, codes, last, done_slowly, tiny_config):
     out, result = done_slowly[name]
     assert_left(out, result, last)
     assert result["exit"] == codes
-    assert len(frcore.fit(tiny_config, out=out).metrics) == 3
-
-
-@pytest.mark.slow
-def test_fault_21_a_second_signal_does_no_harm(done_slowly, tiny_config):
-    out, result = done_slowly["stopped twice"]
-    assert all(code != 0 for code in result["exit"]) and result["after"] < 60
-    assert load_checkpoint(out / LAST).metadata["epoch"] == 1
     assert len(frcore.fit(tiny_config, out=out).metrics) == 3
 
 
