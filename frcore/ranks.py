@@ -51,6 +51,8 @@ class Launch:
 
 
 _here = Launch()
+_store: "dist.Store | None" = None  # kept: another run in these processes needs it again
+_meetings = 0
 
 
 def launch() -> Launch:
@@ -100,6 +102,7 @@ def joined(process: Launch, device: torch.device) -> Iterator[None]:
     with _talking():
         dist.init_process_group(
             process.backend(device),
+            store=_meeting_place(process),
             rank=process.rank,
             world_size=process.size,
             timeout=_PATIENCE,
@@ -116,6 +119,16 @@ def joined(process: Launch, device: torch.device) -> Iterator[None]:
         SILENT.reset(silent)
         _here = Launch()
         dist.destroy_process_group()
+
+
+def _meeting_place(process: Launch) -> "dist.Store":
+    """The store where the processes find each other; what an earlier run left there is not seen."""
+    global _store, _meetings
+    if _store is None:
+        where = dist.rendezvous("env://", process.rank, process.size, timeout=_PATIENCE)
+        _store = next(where)[0]
+    _meetings += 1
+    return dist.PrefixStore(f"frcore/{_meetings}", _store)
 
 
 @contextmanager

@@ -224,6 +224,8 @@ def talk(job: dict, config: dict, rank: int) -> None:
     model, arrays = build_recognizer(checked, store.benchmark), {}
     test = load_splits(store, checked, CPU).judges["test"]
     with ranks.joined(ranks.launch(), CPU):
+        ranks.wait_for_all()
+    with ranks.joined(ranks.launch(), CPU):  # as a second run in the same processes
         for size in (8, 64):
             logits, features = forward_split(
                 model, test, batch_size=size, dtype=torch.float32, spaces=("fin.spatial",)
