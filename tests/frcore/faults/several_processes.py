@@ -10,12 +10,12 @@ that killed it) and the seconds from the first event to the last end.
 Jobs have "out" and "ranks" (how many processes; 2), and "do":
     train      `frcore train`; what rank r says goes to "<out>.r", the views it sees, a line a step,
                to "<out>.r.seen". "set" holds changes, "events" what happens before the optimiser's
-               step: [step, rank, what, seconds later], where `what` is a signal's number, "raise"
-               or "spoil" (that rank's gradients are NaN).
+               step (0: in the first evaluation): [step, rank, what, seconds later], where `what` is
+               a signal's number, "raise" or "spoil" (that rank's gradients are NaN).
     steps      the same in float64 with frozen batch norm; writes loss, gradients and outcomes of
                every step to "<out>.r.npz".
-    talk       writes the test split's logits and features, averaged running statistics, and what is
-               said of facts that differ, to "<out>.r.npz".
+    talk       writes the test split's logits and features, averaged running statistics, a record
+               that was collected twice, and what is said of facts that differ, to "<out>.r.npz".
 """
 
 import hashlib
@@ -36,6 +36,7 @@ import yaml
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import frcore.evaluation
 import frcore.fr_head
 import frcore.train
 from frcore import cli, ranks
@@ -47,6 +48,7 @@ from frcore.evaluation import forward_split
 from frcore.guard import StepGuard
 from frcore.optim import build_optimizer
 from frcore.recognizer import build_recognizer
+from frcore.records import EpochRecord
 from frcore.splits import load_splits
 
 CPU = torch.device("cpu")
@@ -125,15 +127,22 @@ def happen(job: dict, rank: int) -> None:
             Path(f"{job['out']}.event").write_text(repr(time.monotonic()))
             raise ZeroDivisionError("of this rank alone")
 
+    def reached(place: int) -> None:
+        for number, whose, what, seconds in job.get("events", []):
+            if (number, whose) == (place, rank) and seconds:
+                threading.Thread(target=do, args=(what, seconds), daemon=True).start()
+            elif (number, whose) == (place, rank):
+                do(what, 0)
+
     def eventful_step(self: StepGuard, *args: object) -> torch.Tensor:
         nonlocal done
         done += 1
-        for number, whose, what, seconds in job.get("events", []):
-            if (number, whose) == (done, rank) and seconds:
-                threading.Thread(target=do, args=(what, seconds), daemon=True).start()
-            elif (number, whose) == (done, rank):
-                do(what, 0)
+        reached(done)
         return step(self, *args)
+
+    def eventful_split(*args: object, **options: object) -> tuple:
+        reached(0)
+        return forward_split(*args, **options)
 
     def spoiled_sum(parameters: list[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
         if [done + 1, rank, "spoil", 0] in job.get("events", []):
@@ -143,6 +152,7 @@ def happen(job: dict, rank: int) -> None:
     ranks_sum = ranks.sum_gradients
     ranks.sum_gradients = spoiled_sum
     StepGuard.step = eventful_step
+    frcore.evaluation.forward_split = eventful_split
 
 
 def write_down(path: Path) -> None:
@@ -235,6 +245,12 @@ def talk(job: dict, config: dict, rank: int) -> None:
         norm.running_mean += rank
         norm.running_var += 2 * rank
         ranks.average_norms(norm)
+        record = EpochRecord(4, 2)
+        record.sums["views"] += 1
+        record.sums["predicted"][0, rank] = rank
+        record.collect()
+        record.collect()
+        arrays |= {"views": record.sums["views"], "predicted": record.sums["predicted"]}
         arrays |= {"mean": norm.running_mean, "var": norm.running_var}
         ranks.check_alike(torch="2.13", clips="same")
         try:

@@ -57,6 +57,7 @@ SLOW = {
     "the first one raises": {"do": "train", "events": [[5, 0, "raise", 0]]},
     "one of four killed": {"do": "train", "ranks": 4, "events": [[4, 2, KILL, 0]]},
     "one of three stopped": {"do": "train", "ranks": 3, "events": [[4, 2, TERM, 0]]},
+    "stopped in an evaluation": {"do": "train", "events": [[0, 1, TERM, 0]]},
     "stopped twice": {"do": "train", "events": [[5, r, TERM, s] for r in (0, 1) for s in (0, 0.1)]},
 }
 
@@ -177,6 +178,13 @@ def test_fault_20_running_statistics_are_the_mean_of_all_ranks(done):
         assert found["mean"].tolist() == [0.5] * 3 and found["var"].tolist() == [2.0] * 3
 
 
+def test_fault_20_records_are_collected_at_the_first_rank_however_often(done):
+    first, second = (arrays(done["two: talk"][0], rank) for rank in (0, 1))
+    assert (first["views"], second["views"]) == (2, 0)
+    assert first["predicted"].tolist() == [[0, 1, -1, -1]]
+    assert (second["predicted"] == -1).all()
+
+
 def test_fault_20_ranks_with_other_data_are_refused_by_all(done):
     for rank in (0, 1):
         text = str(arrays(done["two: talk"][0], rank)["different"])
@@ -240,6 +248,7 @@ def test_fault_21_sigterm_two_seconds_apart_stops_all_at_one_step(done):
         ("the first one raises", [99, 2], (1, 0)),
         ("one of four killed", [2, 2, -KILL, 2], (1, 0)),
         ("one of three stopped", [143, 143, 143], (1, 1)),
+        ("stopped in an evaluation", [143, 143], (0, 3)),
         ("stopped twice", [143, 143], (1, 2)),  # by a scheduler, and by torchrun that it stopped
     ],
 )
@@ -247,7 +256,8 @@ def test_fault_21_all_leave_whoever_is_hit(name, codes, last, done_slowly, tiny_
     out, result = done_slowly[name]
     assert_left(out, result, last)
     assert result["exit"] == codes
-    assert len(frcore.fit(tiny_config, out=out).metrics) == 3
+    metrics = frcore.fit(tiny_config, out=out).metrics
+    assert (metrics["tp"] + metrics["fn"]).tolist() == [64, 64, 64]
 
 
 @pytest.mark.slow
@@ -256,7 +266,8 @@ def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
     import yaml
 
     recipe = tmp_path / "mine.yaml"
-    config = tiny_config | {"train": tiny_config["train"] | {"epochs": 30}}
+    train = tiny_config["train"] | {"epochs": 8}
+    config = tiny_config | {"train": train, "head": None}
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
@@ -265,16 +276,14 @@ def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as agent:
         for line in agent.stderr:
-            if "epoch 2/30" in line:
+            if "epoch 2/8" in line:
                 agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) != 0
     meta = read_metadata(out / LAST)
     assert Run(out).state == "interrupted" and meta["epoch"] >= 1
-    done = subprocess.run(
-        [*command, "--set", "train.epochs=30"], env=env, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert Run(out).state == "finished" and Run(out).metrics["epoch"].tolist() == [*range(1, 31)]
+    assert Run(out).state == "finished" and Run(out).metrics["epoch"].tolist() == [*range(1, 9)]
     assert done.stdout.count("Next: frcore predict") == 1
 
 
