@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from frcore.ranks import alone
 from frcore.run import Run
 
 
@@ -23,7 +24,8 @@ def tell(callbacks: Sequence[Callback], event: str, *args: Any) -> None:
     for callback in callbacks:
         method = getattr(callback, event, None)
         if method is not None:
-            method(*args)
+            with alone():  # it may predict, for which the run's other processes are not there
+                method(*args)
 
 
 def headline(row: Mapping[str, Any], epochs: int) -> str:

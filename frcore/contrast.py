@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frcore.ranks import summed
+from frcore.sharing import summed
 
 Anchors = Literal["true_positive", "all"]
 

@@ -14,8 +14,9 @@ from frcore.data.augment import ClipPipeline
 from frcore.device import autocast
 from frcore.display import SILENT
 from frcore.errors import unknown_name
-from frcore.ranks import here, highest, join_rows
+from frcore.ranks import here, highest
 from frcore.recognizer import Recognizer
+from frcore.sharing import join_rows
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from frcore import ranks
+from frcore import ranks, sharing
 from frcore.callbacks import Callback, headline, tell
 from frcore.checkpoint import LAST, load_latest, read_metadata
 from frcore.config import RunConfig, load_recipe
@@ -72,7 +72,7 @@ def fit(
             config.train.epochs,
         )
     told = [*callbacks, *([live] if live is not None else [])]
-    ranks.check_batch_size(config.train.batch_size, process)
+    sharing.check_batch_size(config.train.batch_size, process)
     with ranks.joined(process, device):
         with ranks.first_goes_first():
             store = open_store(config.benchmark)
@@ -139,7 +139,7 @@ class Trainer:
     def _build_model(self) -> None:
         torch.manual_seed(self.config.seed)
         model = build_recognizer(self.config, self.store.benchmark).to(self.device)
-        self.model = ranks.share_norms(model, self.device)
+        self.model = sharing.share_norms(model, self.device)
         self.optimizer = build_optimizer(self.model, self.config.optim)
 
     def _new_record(self) -> EpochRecord:
@@ -226,7 +226,7 @@ class Trainer:
             epoch=self.epoch,
             repeats=config.data.repeats,
         )[self.step :]
-        parts = [tuple(x[ranks.part_of(len(x)).rows] for x in batch) for batch in batches]
+        parts = [tuple(x[sharing.part_of(len(x)).rows] for x in batch) for batch in batches]
         self.model.train()
         begin = time.perf_counter() - self.seconds
         with closing(train.batches(parts, epoch=self.epoch)) as made:
@@ -246,7 +246,7 @@ class Trainer:
     def _train_step(self, index: Tensor, repeat: Tensor, clips: Tensor) -> None:
         """One update by a batch: places and repeats (N,) of its clips, and those of this rank's
         part of it (n, C, T, V, M)."""
-        config, part = self.config, ranks.part_of(len(index))
+        config, part = self.config, sharing.part_of(len(index))
         position = self.epoch + self.step / self.steps_per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config.optim, config.train.epochs, position)
@@ -265,7 +265,7 @@ class Trainer:
             loss = ce + config.head.weight * head.loss
         loss = loss * part.share
         loss.backward()
-        loss = ranks.sum_gradients(self.guard.parameters, loss)  # of the whole batch
+        loss = sharing.sum_gradients(self.guard.parameters, loss)  # of the whole batch
         ok = self.guard.step(loss, index, f"epoch {self.epoch + 1}, step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
         self.record.add(own, repeat[part.rows], labels, logits, ce, head, ok, counted=counted)
@@ -345,5 +345,5 @@ class Trainer:
 
     def _gather(self) -> None:
         """Makes what each rank has for itself that of all: running statistics, the record."""
-        ranks.average_norms(self.model)
+        sharing.average_norms(self.model)
         self.record.collect()

@@ -21,7 +21,7 @@ MAX_LINES = 350
 FRCORE_LAYERS = (
     ({"errors"}, {"display"}, {"significance"}),
     ({"files", "process"}, {"ranks"}, {"shapes", "skeleton"}, {"config_errors"}, {"commands"}),
-    ({"recipe_files"},),
+    ({"recipe_files"}, {"sharing"}),
     ({"config"}, {"recipes"}, {"predictions_file"}, {"ensembles"}, {"pickles", "pickled_arrays"}),
     ({"predictions"}, {"score_files"}, {"data"}, {"backbones"}),
     ({"contrast"}, {"scores"}),

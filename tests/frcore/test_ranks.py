@@ -1,10 +1,11 @@
-"""Several processes: their environment, their parts of a batch, and how one alone is left as it is.
+"""`ranks` and `sharing`: environment, parts of a batch, and how one process is left as it is.
 
 What they do together is tested in `faults/test_20_21_22_several_processes.py`.
 """
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,14 +13,16 @@ from torch import nn
 from typer.testing import CliRunner
 
 import frcore
-from frcore import ranks
+from frcore import ranks, sharing
+from frcore.callbacks import tell
 from frcore.cli import app
 from frcore.device import choose_device
 from frcore.errors import UserError
 from frcore.process import StopRequest
-from frcore.ranks import Launch, launch, part_of
+from frcore.ranks import Launch, launch
 from frcore.residence import is_resident
 from frcore.run_dir import WatchedDir
+from frcore.sharing import part_of
 
 WHOLE = {
     "RANK": "3",
@@ -120,13 +123,13 @@ def test_a_batch_that_cannot_be_split_is_refused_before_training(
 def test_alone_everything_is_given_back_as_it_is():
     x, weight = torch.ones(2, 3), nn.Parameter(torch.ones(2))
     weight.grad = gradient = torch.ones(2)
-    assert ranks.summed(x)[0] is x and ranks.reduce_(x, "max") is x
-    assert ranks.join_rows(x, torch.arange(2), 2) is x
+    assert sharing.summed(x)[0] is x and ranks.reduce_(x, "max") is x
+    assert sharing.join_rows(x, torch.arange(2), 2) is x
     loss = x.sum()
-    assert torch.equal(ranks.sum_gradients([weight], loss), loss) and weight.grad is gradient
+    assert torch.equal(sharing.sum_gradients([weight], loss), loss) and weight.grad is gradient
     model = nn.BatchNorm1d(3)
-    assert ranks.share_norms(model, CPU) is model
-    ranks.average_norms(model)
+    assert sharing.share_norms(model, CPU) is model
+    sharing.average_norms(model)
     assert ranks.highest(15) == 15 and ranks.from_first(lambda: x) is x
     ranks.check_alike(x=1)
     assert part_of(5) == (slice(0, 5), 1.0)
@@ -142,12 +145,12 @@ def test_batch_norms_are_shared_on_cards_only(one_of, caplog):
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     parameters, names = list(model.parameters()), set(model.state_dict())
     one_of(0, 2)
-    assert ranks.share_norms(model, CPU) is model
+    assert sharing.share_norms(model, CPU) is model
     assert "batch norm sees each one's part" in caplog.text
-    shared = ranks.share_norms(model, torch.device("cuda", 0))
+    shared = sharing.share_norms(model, torch.device("cuda", 0))
     assert isinstance(shared[1], nn.SyncBatchNorm) and set(shared.state_dict()) == names
     assert all(a is b for a, b in zip(shared.parameters(), parameters, strict=True))
-    ranks.average_norms(shared)  # theirs are alike already: nobody is asked
+    sharing.average_norms(shared)  # theirs are alike already: nobody is asked
 
 
 def test_clips_of_all_processes_on_a_machine_share_its_memory(one_of, monkeypatch):
@@ -156,6 +159,13 @@ def test_clips_of_all_processes_on_a_machine_share_its_memory(one_of, monkeypatc
     one_of(0, 2)
     assert is_resident(25, CPU) and not is_resident(40, CPU)
     assert is_resident(40, torch.device("cuda", 0))  # each has its own card
+
+
+def test_a_callback_is_called_as_in_one_process(one_of):
+    one_of(0, 2)
+    seen = []
+    tell([SimpleNamespace(on_end=lambda run: seen.append(ranks.here().size))], "on_end", "run")
+    assert seen == [1] and ranks.here().size == 2
 
 
 def test_a_stop_is_that_of_all():

@@ -39,7 +39,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import frcore.evaluation
 import frcore.fr_head
 import frcore.train
-from frcore import cli, ranks
+from frcore import cli, ranks, sharing
 from frcore.config import load_recipe
 from frcore.data import open_store
 from frcore.data.augment import ClipPipeline
@@ -147,10 +147,10 @@ def happen(job: dict, rank: int) -> None:
     def spoiled_sum(parameters: list[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
         if [done + 1, rank, "spoil", 0] in job.get("events", []):
             parameters[0].grad[...] = float("nan")
-        return ranks_sum(parameters, loss)
+        return sum_gradients(parameters, loss)
 
-    ranks_sum = ranks.sum_gradients
-    ranks.sum_gradients = spoiled_sum
+    sum_gradients = sharing.sum_gradients
+    sharing.sum_gradients = spoiled_sum
     StepGuard.step = eventful_step
     frcore.evaluation.forward_split = eventful_split
 
@@ -171,7 +171,7 @@ def write_down(path: Path) -> None:
     def watched(
         self: frcore.train.Trainer, index: torch.Tensor, repeat: torch.Tensor, clips: torch.Tensor
     ) -> None:
-        rows, share = ranks.part_of(len(index))
+        rows, share = sharing.part_of(len(index))
         names = [self.splits.train.clips.sample_ids[i] for i in index[rows]]
         seen = [hashlib.sha256(clip.numpy().tobytes()).hexdigest() for clip in clips]
         views = list(zip(names, repeat[rows].tolist(), seen, strict=True)) if share else []
@@ -244,7 +244,7 @@ def talk(job: dict, config: dict, rank: int) -> None:
         norm = nn.BatchNorm1d(3)
         norm.running_mean += rank
         norm.running_var += 2 * rank
-        ranks.average_norms(norm)
+        sharing.average_norms(norm)
         record = EpochRecord(4, 2)
         record.sums["views"] += 1
         record.sums["predicted"][0, rank] = rank
