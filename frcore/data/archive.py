@@ -40,6 +40,10 @@ class Source:
     def __len__(self) -> int:
         return len(self._files)
 
+    def entry(self, name: str) -> zipfile.ZipInfo | Path:
+        """A file's entry in the zip's table of contents; its place in a folder."""
+        return self._files[name]
+
     def stamp(self, name: str) -> str:
         """What changes with a file's content: size and checksum, or size and time of change.
 

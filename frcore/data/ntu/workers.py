@@ -11,10 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from frcore.data.ntu.blocks import BlockTask, Outcome, write_block
-from frcore.data.ntu.sources import Contents
+from frcore.data.ntu.contents import Contents
 from frcore.errors import UserError
 
-_contents: Contents  # of a worker process: every one opens the zips for itself
+_contents: Contents  # of a worker process: each has its own places in the zips
 
 
 def convert_blocks(
