@@ -8,7 +8,7 @@ a byte of it.
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from frcore.data.store import Store, data_root, write_store
 from frcore.data.writer import refuse_foreign_folder
 from frcore.errors import UserError, unknown_name
 from frcore.files import write_errors
-from frcore.process import ProcessLock, cores
+from frcore.process import ProcessLock, cores, exit_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +82,9 @@ def prepare(
     report = Report(benchmark, rules, listing, excluded)
     with write_errors(path, 0):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessLock(path.parent / f".{path.name}.prepare.lock"):
-        work = path.parent / f".{path.name}.work"
-        tasks = plan_blocks(listing.files, rules, work)
+    work = path.parent / f".{path.name}.work"
+    tasks = plan_blocks(listing.files, rules, work)
+    with ProcessLock(path.parent / f".{path.name}.prepare.lock"), _stoppable(tasks, benchmark):
         for outcomes in _convert(tasks, listing, benchmark, workers):
             report.add(outcomes)
         if not skip_bad:
@@ -124,6 +124,23 @@ def _raise_of(found: Sequence[LeftOut], what: str) -> None:
     problems.raise_if_any(f"{what} (skip_bad, --skip-bad: goes on without such files)")
 
 
+@contextmanager
+def _stoppable(tasks: Sequence[BlockTask], benchmark: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the processes in order; says how far it came."""
+    with exit_on_sigterm():
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            done = sum(len(task.files) for task in tasks if task.path.exists())
+            log.warning(
+                "%s: %s of %s files are done; the same command goes on from there.",
+                benchmark,
+                f"{done:,}",
+                f"{sum(len(task.files) for task in tasks):,}",
+            )
+            raise
+
+
 def _convert(
     tasks: Sequence[BlockTask], listing: Listing, benchmark: str, workers: int
 ) -> list[list[Outcome]]:
@@ -148,19 +165,9 @@ def _convert(
         tqdm(total=len(listing.files), initial=done, desc=benchmark, unit="file") as bar,
         closing(convert_blocks(todo, listing.sources, workers=workers)) as blocks,
     ):
-        try:
-            for position, new in blocks:
-                outcomes[missing[position]] = new
-                done += len(new)
-                bar.update(len(new))
-        except KeyboardInterrupt:
-            log.warning(
-                "%s: %s of %s files are done; the same command goes on from there.",
-                benchmark,
-                f"{done:,}",
-                f"{len(listing.files):,}",
-            )
-            raise
+        for position, new in blocks:
+            outcomes[missing[position]] = new
+            bar.update(len(new))
     return [outcomes[number] for number in range(len(tasks))]
 
 

@@ -1,5 +1,6 @@
 """Raw files to stores, end to end; stopped, killed and started again."""
 
+import contextlib
 import csv
 import json
 import os
@@ -476,12 +477,34 @@ def test_killed_anywhere_and_again_the_store_is_the_same(
     assert contents(store) == contents(whole) and left(tmp_path) == ["ntu120"]
 
 
+def session_of(pid):
+    """Ids of the living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            found += [int(path.name)] if fields[3] == str(pid) and fields[0] not in "ZX" else []
+    return found
+
+
 @pytest.mark.slow
-def test_ctrl_c_at_the_command_line(raw_files, write_files, tmp_path):
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "send", "code"),
+    [
+        (signal.SIGINT, os.killpg, 130),  # as a terminal does: to parent and workers
+        (signal.SIGTERM, os.kill, 143),
+        (signal.SIGTERM, os.killpg, 143),  # as `timeout` and batch systems do
+    ],
+)
+def test_a_signal_at_the_command_line_ends_all_of_it_in_order(
+    raw_files, write_files, tmp_path, number, send, code
+):
     content = raw_files["S005C001P001R001A051"]
-    names = [f"S001C001P{p:03}R001A{a:03}" for p in range(1, 41) for a in range(1, 31)]
+    names = [f"S001C001P{p:03}R001A{a:03}" for p in range(1, 21) for a in range(1, 31)]
     source = write_files(tmp_path / "many.zip", dict.fromkeys(names, content))
     command = [sys.executable, "-m", "frcore", "data", "prepare", "ntu60", "--source", str(source)]
+    shared = set(Path("/dev/shm").glob("sem.*"))
     process = subprocess.Popen(
         [*command, "--workers", "2"],
         stderr=subprocess.PIPE,
@@ -494,26 +517,57 @@ def test_ctrl_c_at_the_command_line(raw_files, write_files, tmp_path):
     work = tmp_path / "root" / ".ntu60.work"
     while not (work.exists() and list(work.glob("*.block"))):
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers
+    assert len(session_of(process.pid)) >= 3
+    send(process.pid, number)
     output, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
-    assert b"the same command goes on from there" in errors and b"Traceback" not in errors
+    assert process.returncode == code, errors
+    assert errors.count(b"the same command goes on from there") == 1
+    assert b"Traceback" not in errors and b"resource_tracker" not in errors
+    deadline = time.monotonic() + 5  # multiprocessing's tracker follows its parent a moment later
+    while session_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert session_of(process.pid) == [] and set(Path("/dev/shm").glob("sem.*")) <= shared
     done = len(list(work.glob("*.block")))
-    assert 0 < done < 19 and left(tmp_path / "root") == [".ntu60.work"]
-    assert len(prepare(source, benchmark="ntu60", workers=2, root=tmp_path / "root")) == 1200
+    assert 0 < done < 10 and left(tmp_path / "root") == [".ntu60.work"]
+    assert len(prepare(source, benchmark="ntu60", workers=2, root=tmp_path / "root")) == 600
+
+
+def test_sigterm_while_the_store_is_written_leaves_nothing_half(
+    raw_folder, whole, tmp_path, monkeypatch, caplog
+):
+    def terminated(tasks, benchmark):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from ()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_clips", terminated)
+        with pytest.raises(SystemExit) as caught:
+            prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert caught.value.code == 143 and left(tmp_path) == [".ntu120.work"]
+    assert "17 of 17 files are done; the same command goes on from there" in caplog.text
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+    assert contents(store) == contents(whole)
 
 
 # ---- memory ------------------------------------------------------------------------------------
 
 MEASURE = """
-import re, resource, sys
+import multiprocessing, re, sys
 from pathlib import Path
-from frcore.data.ntu.prepare import prepare
-store = prepare(sys.argv[1], benchmark="ntu120", workers=2, root=sys.argv[2])
-# Its own peak by getrusage would begin at that of the process that started it.
-peak = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(len(store), peak // 1024, children // 1024)
+from frcore.data.ntu import prepare as module
+
+def peak(pid="self"):  # getrusage's would begin at that of the process that started it
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024
+
+def watched(*args, convert=module.convert_blocks, **options):
+    for block in convert(*args, **options):
+        workers.extend(peak(child.pid) for child in multiprocessing.active_children())
+        yield block
+
+workers, module.convert_blocks = [], watched
+store = module.prepare(sys.argv[1], benchmark="ntu120", workers=2, root=sys.argv[2])
+print(len(store), peak(), max(workers))
 """
 
 
