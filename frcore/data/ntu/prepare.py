@@ -150,12 +150,14 @@ def _convert(
         return []
     with write_errors(folder, 0):
         folder.mkdir(exist_ok=True)
-    wanted = {task.path for task in tasks}
-    for path in folder.iterdir():  # of other files, another preset, or half written
-        if path not in wanted:
-            path.unlink()
-    there = ((number, read_block(task)) for number, task in enumerate(tasks))
-    outcomes = {number: block.outcomes for number, block in there if block is not None}
+    wanted, found = {task.path for task in tasks}, set(folder.iterdir())
+    for path in found - wanted:  # of other files, another preset, or half written
+        path.unlink()
+    there = [number for number, task in enumerate(tasks) if task.path in found]
+    outcomes = {}
+    for number in tqdm(there, desc=f"{benchmark}: verifying", unit="block", disable=not there):
+        if block := read_block(tasks[number]):
+            outcomes[number] = block.outcomes
     missing = [number for number in range(len(tasks)) if number not in outcomes]
     done = sum(map(len, outcomes.values()))
     if done:

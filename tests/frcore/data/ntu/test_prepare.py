@@ -385,6 +385,23 @@ def test_ctrl_c_says_that_it_goes_on_and_it_does(
     assert contents(store) == contents(whole) and left(tmp_path) == ["ntu120"]
 
 
+def test_blocks_are_verified_with_a_bar(raw_folder, tmp_path, monkeypatch, small_blocks):
+    class Bar(module.tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            bars.append((options["desc"], len(args[0]) if args else None, self.disable))
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr(module, "convert_blocks", interrupt)
+    seen = []
+    for _ in range(2):
+        bars = []
+        with pytest.raises(KeyboardInterrupt):
+            prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
+        seen.append(bars[0])
+    assert seen == [("ntu120: verifying", 0, True), ("ntu120: verifying", 2, False)]
+
+
 def test_other_rules_begin_anew_and_a_damaged_block_is_made_again(
     raw_folder, whole, tmp_path, monkeypatch, small_blocks
 ):
