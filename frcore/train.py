@@ -97,6 +97,7 @@ def fit(
             config_hash=config.hash,
             device=str(device),
             threads=torch.get_num_threads(),
+            data={"fingerprint": store.fingerprint, "preset": store.preset},
         )
         note_other_environment(before, Run(path).environment)
         trainer.run(stop, told)

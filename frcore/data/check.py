@@ -18,7 +18,7 @@ class StoreReport:
     """What `check_store` found. Frames are counted from 0; ids are sample ids.
 
     Attributes:
-        name, protocol, fingerprint: what was checked.
+        name, preset, protocol, fingerprint: what was checked.
         clips, frames: how many; `lengths` is the shortest, median and longest clip in frames.
         splits: split -> clips.
         classes: one row a class: label, name, clips in train, val and test, copied test clips.
@@ -33,6 +33,7 @@ class StoreReport:
     """
 
     name: str
+    preset: str
     protocol: str
     fingerprint: str
     clips: int
@@ -70,6 +71,7 @@ class StoreReport:
             f"{self.name}: {self.clips:,} clips, {self.frames:,} frames "
             f"({shortest}..{longest} a clip, median {median:g}), {len(self.classes)} classes",
             f"  protocol {self.protocol}: {splits}",
+            *([f"  preset {_plain(self.preset)}"] if self.preset else []),
             *(f"  NOTICE: {_plain(text, 500)}" for text in self.notices),
             _line("NaN or Inf", [f"{i} (frames {_some(f)})" for i, f in self.nonfinite.items()]),
             _line("empty (all zero)", self.empty),
@@ -108,6 +110,7 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
     copies = _copies(store.samples, part, "test")
     return StoreReport(
         name=store.benchmark.name,
+        preset=store.preset,
         protocol=protocol,
         fingerprint=store.fingerprint,
         clips=len(store),

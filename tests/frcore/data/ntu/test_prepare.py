@@ -25,6 +25,7 @@ from frcore.data.ntu.presets import PRESETS
 from frcore.data.ntu.protocols import PUBLISHED
 from frcore.data.ntu.raw import parse_skeleton
 from frcore.data.ntu.raw_synthetic import write_raw_set
+from frcore.data.ntu.report import report_rows
 from frcore.data.ntu.sources import list_files
 from frcore.data.store import read_store
 from frcore.errors import UserError
@@ -137,6 +138,7 @@ def test_the_clean_preset_is_recorded_and_copies_nobody(raw_folder, tmp_path):
     mine = replace(PRESETS["field"], name="mine", min_frames=1)
     store = prepare(raw_folder, benchmark="ntu120", preset=mine, workers=1, root=tmp_path)
     assert store.record["preset"] == "mine" and NOBODY[1] in set(store.samples.sample_id)
+    assert "Prepared by the preset 'mine'" in store.notices[1]
     with pytest.raises(UserError, match="Unknown preset 'cleen'"):
         prepare(raw_folder, benchmark="ntu120", preset="cleen", root=tmp_path)
 
@@ -184,6 +186,39 @@ def test_the_published_counts_need_no_notice(whole, raw_folder, tmp_path, monkey
     monkeypatch.setitem(PUBLISHED, "ntu120", counts)
     store = prepare(raw_folder, benchmark="ntu120", workers=1, root=tmp_path)
     assert store.notices == ()
+    same = replace(PRESETS["field"], name="as_published")  # another name, no other rules
+    store = prepare(raw_folder, benchmark="ntu120", preset=same, workers=1, root=tmp_path)
+    assert store.notices == ()
+
+
+def test_a_complete_set_of_other_rules_is_not_called_comparable(
+    raw_folder, whole, tmp_path, monkeypatch, caplog
+):
+    counts = {
+        protocol: {split: row["clips"] for split, row in splits.items()}
+        for protocol, splits in whole.record["report"]["protocols"].items()
+    }
+    monkeypatch.setitem(PUBLISHED, "ntu120", counts)
+    store = prepare(raw_folder, benchmark="ntu120", preset="clean", workers=1, root=tmp_path)
+    told = (
+        "Prepared by the preset 'clean', not as in published work ('field'): accuracies on it are "
+        "not comparable with published ones."
+    )
+    assert store.notices == (told,) and told in caplog.text
+
+
+def test_the_preset_is_shown_wherever_a_store_is(raw_folder, whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
+    store = prepare(raw_folder, benchmark="ntu60", preset="clean", workers=1)
+    assert store.preset == "clean" and whole.preset == "field"
+    assert "Store('ntu60', preset 'clean', " in repr(store)
+    report = check_store(store)
+    assert report.preset == report.to_dict()["preset"] == "clean"
+    assert "\n  preset clean\n" in str(report)
+    assert ("preset", "clean", "") in report_rows(store.record["report"])
+    run = frcore.fit(TINY | {"benchmark": "ntu60"}, out=tmp_path / "run")
+    assert run.environment["data"] == {"fingerprint": store.fingerprint, "preset": "clean"}
+    assert frcore.predict(run, device="cpu").metadata["preset"] == "clean"
 
 
 def test_more_clips_than_published_hint_at_the_list(raw_folder, tmp_path, monkeypatch):
