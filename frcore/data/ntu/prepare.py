@@ -59,7 +59,7 @@ def prepare(
         exclude: text file of samples to leave out, one a line: the list of incomplete skeletons
             that comes with the data set.
         preset: the rules, see `frcore.data.ntu.presets`: "field", "clean" or one of yours.
-        workers: processes; None: one a core. Each takes some 60 MB, the call itself 210 MB for all
+        workers: processes; None: one a core. Each takes some 50 MB, the call itself 230 MB for all
             of NTU 120.
         skip_bad: leave out files that cannot be read or whose name is wrong (of a name that occurs
             twice: the second), and report them.

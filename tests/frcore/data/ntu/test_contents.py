@@ -19,6 +19,9 @@ def test_a_zip_is_read_without_its_table_of_contents(raw_files, write_files, tmp
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("S032C001P001R001A001.skeleton", b"stored", zipfile.ZIP_STORED)
         archive.writestr("S032C001P001R001A002.skeleton", b"")
+        # Between its header and itself stands more: the sizes once again, of 64 bits each.
+        with archive.open("S032C001P001R001A003.skeleton", "w", force_zip64=True) as file:
+            file.write(b"more")
     listing = list_files([path], "ntu120")
     with zipfile.ZipFile(path) as archive:
         table = archive.start_dir
@@ -26,6 +29,7 @@ def test_a_zip_is_read_without_its_table_of_contents(raw_files, write_files, tmp
     with pytest.raises(UserError, match="no.* zip"):
         list_files([path], "ntu120")
     expected = raw_files | {"S032C001P001R001A001": b"stored", "S032C001P001R001A002": b""}
+    expected["S032C001P001R001A003"] = b"more"
     with Contents([path]) as contents:
         assert {file.name: contents.read(file) for file in listing.files} == expected
 
