@@ -136,10 +136,13 @@ def load_split(
     if len(rows) == 0:
         return None
     record = store.benchmark
+    transform = data.transform.with_frames(record.num_frames)
+    if record.centered:
+        transform = transform.model_copy(update={"center": False})
     pipeline = ClipPipeline(
         DeviceClips.from_store(store, rows, device),
         record.skeleton,
-        data.transform.with_frames(record.num_frames),
+        transform,
         stream=data.stream,
         num_persons=data.persons or record.num_persons,
         absent_person=record.absent_person,

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from frcore.data.clips import SHOWN, SPLITS, content_hash
 from frcore.data.store import Store
+from frcore.errors import counted
 
 _AXES = "xyz"
 
@@ -58,8 +59,9 @@ class StoreReport:
 
     def __repr__(self) -> str:
         return (
-            f"StoreReport('{self.name}/{self.protocol}', {self.clips:,} clips, "
-            f"{len(self.copies)} copies across the split, {len(self.nonfinite)} with NaN or Inf, "
+            f"StoreReport('{self.name}/{self.protocol}', {counted(self.clips, 'clip')}, "
+            f"{counted(len(self.copies), 'copy', 'copies')} across the split, "
+            f"{len(self.nonfinite)} with NaN or Inf, "
             f"{len(self.empty)} empty, {len(self.single_frame)} single-frame, "
             f"{len(self.flat)} flat)"
         )
@@ -68,8 +70,9 @@ class StoreReport:
         shortest, median, longest = self.lengths
         splits = ", ".join(f"{count:,} {split or 'unused'}" for split, count in self.splits.items())
         lines = [
-            f"{self.name}: {self.clips:,} clips, {self.frames:,} frames "
-            f"({shortest}..{longest} a clip, median {median:g}), {len(self.classes)} classes",
+            f"{self.name}: {counted(self.clips, 'clip')}, {counted(self.frames, 'frame')} "
+            f"({shortest}..{longest} a clip, median {median:g}), "
+            f"{counted(len(self.classes), 'class', 'classes')}",
             f"  protocol {self.protocol}: {splits}",
             *([f"  preset {_plain(self.preset)}"] if self.preset else []),
             *(f"  NOTICE: {_plain(text, 500)}" for text in self.notices),

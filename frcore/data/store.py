@@ -22,7 +22,7 @@ from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
 from frcore.data.reader import StoreError, read_files
 from frcore.data.writer import RECORD, write_files
 from frcore.display import short
-from frcore.errors import UserError, did_you_mean, unknown_name
+from frcore.errors import UserError, counted, did_you_mean, unknown_name
 
 __all__ = [
     "ClipRecord",
@@ -88,8 +88,8 @@ class Store:
         splits = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS[:3] if counts.get(s))
         made = f", preset '{short(self.preset)}'" if self.preset else ""
         return (
-            f"Store('{self.benchmark.name}'{made}, {len(self):,} clips, "
-            f"{self.benchmark.num_classes} classes, {protocol}: {splits})"
+            f"Store('{self.benchmark.name}'{made}, {counted(len(self), 'clip')}, "
+            f"{counted(self.benchmark.num_classes, 'class', 'classes')}, {protocol}: {splits})"
         )
 
     @cached_property

@@ -22,7 +22,7 @@ from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SHOWN, ClipRecord
 from frcore.data.formats.findings import Findings
 from frcore.data.ntu.protocols import NtuName, parse_name
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 from frcore.pickled_arrays import StoredArray
 from frcore.pickles import read_pickle
 
@@ -209,7 +209,8 @@ def _read_joints(annotation: Mapping[str, Any], benchmark: Benchmark) -> np.ndar
         raise UserError(f"'keypoint' has shape {shape}; expected (M, T, {joints[0]}, {joints[1]})")
     frames = annotation.get("total_frames", shape[1])
     if type(frames) is not int or frames != shape[1]:
-        raise UserError(f"total_frames is {reprlib.repr(frames)}, its array has {shape[1]} frames")
+        there = counted(shape[1], "frame")
+        raise UserError(f"total_frames is {reprlib.repr(frames)}, its array has {there}")
     try:
         with np.errstate(over="ignore"):
             data = np.asarray(keypoint).astype(np.float32)

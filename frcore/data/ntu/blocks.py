@@ -18,12 +18,13 @@ from frcore.data.ntu.bodies import NoBodyLeft, choose_bodies
 from frcore.data.ntu.contents import Contents, RawFile
 from frcore.data.ntu.presets import NtuPreset
 from frcore.data.ntu.raw import NoBodyError, parse_skeleton
+from frcore.data.ntu.sources import BAD
 from frcore.errors import UserError
 from frcore.files import atomic_write
 
-FORMAT = 1  # to be raised with every change of what a block holds
+FORMAT = 2  # to be raised with every change of what a block holds
 FILES_PER_BLOCK = 64  # about a second's work is lost by a kill; some MB of memory
-NO_BODY, BAD = "no body", "bad file"
+NO_BODY = "no body"
 _PERSON = 25 * 3  # floats a frame
 
 
@@ -106,7 +107,11 @@ def convert(
     """What becomes of a file, and its clip (T, M, 25, 3) if one does."""
     place = f"{file.path} in {contents.sources[file.source]}"
     try:
-        clip = parse_skeleton(contents.read(file))
+        content = contents.read(file)
+    except UserError as error:  # which names the place
+        return Outcome(file.name, left_out=BAD, detail=str(error)), None
+    try:
+        clip = parse_skeleton(content)
         chosen = choose_bodies(clip, preset)
         joints = chosen.joints
         if not np.isfinite(joints).all():

@@ -71,7 +71,7 @@ def test_a_blocks_name_knows_all_that_decides_its_content(listing, tmp_path, mon
         of(files, PRESETS["clean"]),
         *(of(files, replace(FIELD, min_frames=n)) for n in (11, 13)),
     ]
-    monkeypatch.setattr(blocks, "FORMAT", 2)
+    monkeypatch.setattr(blocks, "FORMAT", 3)
     names.append(of(files))
     monkeypatch.setattr(blocks, "__version__", "other")
     names.append(of(files))
