@@ -72,16 +72,13 @@ class Source:
         return self._files[name]
 
     def stamp(self, name: str) -> str:
-        """What changes with a file's content: size and checksum, or size and time of change.
+        """What changes with the content of a folder's file: its size and time of change.
 
         Raises:
             UserError: naming a file that cannot be asked.
         """
-        member = self._files[name]
-        if not isinstance(member, Path):
-            return f"{member.file_size} crc {member.CRC:08x}"
         try:
-            status = member.stat()
+            status = self._files[name].stat()
         except OSError as error:
             raise self._unreadable(name, error) from error
         if not stat.S_ISREG(status.st_mode):
