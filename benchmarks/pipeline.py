@@ -76,7 +76,7 @@ class PublishedFeeder:
         about_x = torch.stack([one, zero, zero, zero, cx, -sx, zero, sx, cx]).view(3, 3)
         about_y = torch.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy]).view(3, 3)
         about_z = torch.stack([cz, -sz, zero, sz, cz, zero, zero, zero, one]).view(3, 3)
-        matrix = (about_z @ about_x @ about_y).float().expand(64, 3, 3)
+        matrix = (about_z @ about_y @ about_x).float().expand(64, 3, 3)
         flat = x.permute(1, 0, 2, 3).reshape(64, 3, 50)
         return torch.matmul(matrix, flat).view(64, 3, 25, 2).permute(1, 0, 2, 3)
 

@@ -54,9 +54,10 @@ class TransformConfig(_Config):
 
     frames: int | None = Field(None, ge=1, le=4096)  # that a model sees; None: the benchmark's
     sampling: Literal["random_frames", "crop_resize"] = "crop_resize"
-    center: Switch = True  # subtract the skeleton's centre joint of the first frame
+    center: Switch = True  # subtract the first frame's centre joint, where a store has not
     normalize: Literal["minmax", "none"] = "none"  # per axis over the clip, to [-1, 1]
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)  # max degrees about x, y, z; training
+    rotation_order: Literal["yxz", "xyz"] = "yxz"  # about which axis first; NTU's feeder: xyz
     whole_degrees: Switch = False
     scale: tuple[float, float] = (1.0, 1.0)  # training
     limb_scale: tuple[float, float] = (1.0, 1.0)  # of each bone's length, sides alike; training

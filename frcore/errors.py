@@ -36,3 +36,8 @@ def unknown_name(kind: str, word: object, choices: Iterable[str]) -> UserError:
     return UserError(
         f"Unknown {kind} '{word}'.{did_you_mean(str(word), names)} Available: {', '.join(names)}."
     )
+
+
+def counted(number: int, what: str, plural: str = "") -> str:
+    """ "1 clip", "1,484 clips": a number and its noun; give the plural where "s" is not enough."""
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"

@@ -66,7 +66,9 @@ def check_same_data(path: Path, metadata: Mapping[str, Any], store: Store) -> No
         )
 
 
-def record_environment(directory: RunDir, config: RunConfig, device: torch.device) -> None:
+def record_environment(
+    directory: RunDir, config: RunConfig, store: Store, device: torch.device
+) -> None:
     """Writes configuration and environment of a run that begins or goes on.
 
     Where it goes on under other conditions, says that it is no longer bit-equal to one that was
@@ -80,6 +82,7 @@ def record_environment(directory: RunDir, config: RunConfig, device: torch.devic
         threads=torch.get_num_threads(),
         processes=here().size,
         backend=here().backend(device),
+        data={"fingerprint": store.fingerprint, "preset": store.preset},
     )
     now = Run(directory.path).environment
     changed = [

@@ -105,7 +105,7 @@ def _train(
         with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
             trainer = Trainer(config, store, directory, device)
             with ranks.first_goes_first():
-                record_environment(directory, config, device)
+                record_environment(directory, config, store, device)
             trainer.run(stop, told)
         ranks.wait_for_all()  # the directory is as the first one leaves it
     if stop.signal is not None and stop.signal.name == "SIGTERM":

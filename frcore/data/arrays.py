@@ -12,7 +12,7 @@ from frcore.data.benchmarks import BUILT_IN, Benchmark, check_name
 from frcore.data.clips import ClipRecord, Problems, Repair
 from frcore.data.replacing import write_unless_there
 from frcore.data.store import Store, data_root
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 from frcore.skeleton import Skeleton, get_skeleton
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,9 @@ def _as_list(values: Any) -> list[Any]:
 def _check_lengths(count: int, **columns: list[Any] | None) -> None:
     wrong = [f"{len(c)} {name}" for name, c in columns.items() if c is not None and len(c) != count]
     if wrong:
-        raise UserError(f"There are {count} clips, but {', '.join(wrong)}; give one for each clip.")
+        raise UserError(
+            f"{counted(count, 'clip')}, but {', '.join(wrong)}; give one for each clip."
+        )
 
 
 def _splits(split: Any, ids: list[str] | None, count: int) -> list[str]:

@@ -19,7 +19,7 @@ from frcore.data.packing import Frames, Packing, pack_frames
 from frcore.data.prefetch import prefetch
 from frcore.data.random import random_uniform
 from frcore.data.sampling import even_frames, random_frames, read_frames, resized_frames
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, counted, unknown_name
 from frcore.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class ClipPipeline:
         return start + lower, start + upper, weight
 
     def _matrix(self, draws: Tensor) -> Tensor:
-        """(n, C, C): rotation about y, then x, then z, times the scale.
+        """(n, C, C): rotation about the three axes, one after the other, times the scale.
 
         Clips in two dimensions take its x-y part.
         """
@@ -236,23 +236,40 @@ class ClipPipeline:
                 degrees.append((u * (2 * int(limit) + 1)).floor() - int(limit))
             else:
                 degrees.append((2 * u - 1) * limit)
-        angle = torch.stack(degrees).deg2rad()
-        (cx, cy, cz), (sx, sy, sz) = angle.cos(), angle.sin()
-        entries = [
-            cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy,
-            sz * cy + cz * sx * sy, cz * cx, sz * sy - cz * sx * cy,
-            -cx * sy, sx, cx * cy,
-        ]  # fmt: skip
         low, high = transform.scale
         scale = low + (high - low) * draws[:, 3]
-        matrix = torch.stack(entries, dim=1).mul(scale[:, None]).unflatten(1, (3, 3))
+        angle = torch.stack(degrees).deg2rad()
+        matrix = _turn(angle.cos(), angle.sin(), transform.rotation_order)
+        matrix = matrix * scale[:, None, None]
         return matrix[:, : self.clips.channels, : self.clips.channels].float()
 
     def __repr__(self) -> str:
         mode = "training" if self.training else "evaluation"
         clips, frames = self.clips, self.transform.frames
         shape = (clips.channels, frames, clips.num_joints, self.num_persons)
-        return f"ClipPipeline({len(clips)} clips, {self.stream}, {mode}, C T V M = {shape})"
+        count = counted(len(clips), "clip")
+        return f"ClipPipeline({count}, {self.stream}, {mode}, C T V M = {shape})"
+
+
+def _turn(cos: Tensor, sin: Tensor, order: str) -> Tensor:
+    """(n, 3, 3) from cosine and sine (3, n) of the angles about x, y, z; the order's first first.
+
+    Written out: three matrices and their products would be a dozen small kernels more.
+    """
+    (cx, cy, cz), (sx, sy, sz) = cos, sin
+    if order == "yxz":
+        entries = [
+            cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy,
+            sz * cy + cz * sx * sy, cz * cx, sz * sy - cz * sx * cy,
+            -cx * sy, sx, cx * cy,
+        ]  # fmt: skip
+    else:
+        entries = [
+            cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
+            sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
+            -sy, cy * sx, cy * cx,
+        ]  # fmt: skip
+    return torch.stack(entries, dim=1).unflatten(1, (3, 3))
 
 
 def _minmax(outline: Tensor, matrix: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,8 @@ class Benchmark:
         mutual: labels of actions between two persons, where there are any.
         absent_person: what a model sees in the slots of persons that a clip does not have: zeros,
             or a copy of the first person (the field's files of NTU RGB+D 120).
+        centered: the clips are centred already, so the pipeline leaves them where they are: in the
+            field's files of NTU RGB+D a clip's first frame need not be the one it is centred by.
         ensemble_weights: protocol -> weights of joint, bone, joint motion and bone motion.
         source: one line, where the data come from.
 
@@ -51,6 +53,7 @@ class Benchmark:
     confusable: tuple[tuple[int, ...], ...] = ()
     mutual: tuple[int, ...] = ()
     absent_person: AbsentPerson = "zero"
+    centered: bool = False
     ensemble_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     source: str = ""
 
@@ -98,6 +101,10 @@ class Benchmark:
                 f"absent_person of benchmark '{self.name}' is {self.absent_person!r}; "
                 "expected 'zero' or 'copy'."
             )
+        if type(self.centered) is not bool:
+            raise UserError(
+                f"centered of benchmark '{self.name}' is {self.centered!r}; expected true or false."
+            )
 
     @property
     def num_classes(self) -> int:
@@ -117,6 +124,7 @@ class Benchmark:
             "confusable": [list(group) for group in self.confusable],
             "mutual": list(self.mutual),
             "absent_person": self.absent_person,
+            "centered": self.centered,
             "ensemble_weights": {p: list(w) for p, w in self.ensemble_weights.items()},
             "source": self.source,
         }

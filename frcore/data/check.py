@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from frcore.data.clips import SHOWN, SPLITS, content_hash
 from frcore.data.store import Store
+from frcore.errors import counted
 
 _AXES = "xyz"
 
@@ -18,7 +19,7 @@ class StoreReport:
     """What `check_store` found. Frames are counted from 0; ids are sample ids.
 
     Attributes:
-        name, protocol, fingerprint: what was checked.
+        name, preset, protocol, fingerprint: what was checked.
         clips, frames: how many; `lengths` is the shortest, median and longest clip in frames.
         splits: split -> clips.
         classes: one row a class: label, name, clips in train, val and test, copied test clips.
@@ -33,6 +34,7 @@ class StoreReport:
     """
 
     name: str
+    preset: str
     protocol: str
     fingerprint: str
     clips: int
@@ -57,8 +59,9 @@ class StoreReport:
 
     def __repr__(self) -> str:
         return (
-            f"StoreReport('{self.name}/{self.protocol}', {self.clips:,} clips, "
-            f"{len(self.copies)} copies across the split, {len(self.nonfinite)} with NaN or Inf, "
+            f"StoreReport('{self.name}/{self.protocol}', {counted(self.clips, 'clip')}, "
+            f"{counted(len(self.copies), 'copy', 'copies')} across the split, "
+            f"{len(self.nonfinite)} with NaN or Inf, "
             f"{len(self.empty)} empty, {len(self.single_frame)} single-frame, "
             f"{len(self.flat)} flat)"
         )
@@ -67,9 +70,11 @@ class StoreReport:
         shortest, median, longest = self.lengths
         splits = ", ".join(f"{count:,} {split or 'unused'}" for split, count in self.splits.items())
         lines = [
-            f"{self.name}: {self.clips:,} clips, {self.frames:,} frames "
-            f"({shortest}..{longest} a clip, median {median:g}), {len(self.classes)} classes",
+            f"{self.name}: {counted(self.clips, 'clip')}, {counted(self.frames, 'frame')} "
+            f"({shortest}..{longest} a clip, median {median:g}), "
+            f"{counted(len(self.classes), 'class', 'classes')}",
             f"  protocol {self.protocol}: {splits}",
+            *([f"  preset {_plain(self.preset)}"] if self.preset else []),
             *(f"  NOTICE: {_plain(text, 500)}" for text in self.notices),
             _line("NaN or Inf", [f"{i} (frames {_some(f)})" for i, f in self.nonfinite.items()]),
             _line("empty (all zero)", self.empty),
@@ -108,6 +113,7 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
     copies = _copies(store.samples, part, "test")
     return StoreReport(
         name=store.benchmark.name,
+        preset=store.preset,
         protocol=protocol,
         fingerprint=store.fingerprint,
         clips=len(store),

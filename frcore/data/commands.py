@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from frcore.commands import show, table_of
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, counted, unknown_name
 
 _NTU = "frcore.data.ntu.prepare"
-_OF_NTU = (_NTU, ("source", "exclude", "preset", "workers", "skip_bad"))
+_OF_NTU = (_NTU, ("source", "exclude", "preset", "workers", "skip_bad", "overwrite"))
 # Name -> module that makes the store, and the options it takes.
 _PREPARE: dict[str, tuple[str, tuple[str, ...]]] = {
-    "nw_ucla": ("frcore.data.ucla", ("source", "repair")),
+    "nw_ucla": ("frcore.data.ucla", ("source", "repair", "overwrite")),
     "ntu60": _OF_NTU,
     "ntu120": _OF_NTU,
     "synthetic": ("frcore.data.synthetic", ()),
@@ -28,7 +28,8 @@ def prepare(
     source: Annotated[
         list[Path] | None,
         typer.Option(
-            help="The downloaded archive, or the folder it unpacks to; NTU: also several times."
+            help="The downloaded archive, or the folder it unpacks to; NTU: also several times, "
+            "and folders that hold archives."
         ),
     ] = None,
     exclude: Annotated[
@@ -44,6 +45,9 @@ def prepare(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="NTU: leave out unreadable files and list them.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing store, else refused.")
+    ] = False,
     repair: Annotated[
         str | None,
         typer.Option(help="NW-UCLA, NaN and Inf: 'interpolate' or 'drop' the clip; else refused."),
@@ -58,6 +62,7 @@ def prepare(
         "preset": preset,
         "workers": workers,
         "skip_bad": skip_bad or None,
+        "overwrite": overwrite or None,
         "repair": repair,
     }
     given = {name: value for name, value in options.items() if value not in (None, [])}
@@ -148,8 +153,8 @@ def simulate_raw(
     reasons = Counter(reason for outcome in outcomes for reason in outcome.dropped.values())
     empty = sum(not outcome.body_ids for outcome in outcomes)
     typer.echo(
-        f"{len(outcomes):,} raw files in {folder}, {empty:,} of them without any body. Bodies that "
-        f"must be dropped: {reasons['short']:,} short, {reasons['spread']:,} too wide, "
+        f"{counted(len(outcomes), 'raw file')} in {folder}, {empty:,} of them without any body. "
+        f"Bodies that must be dropped: {reasons['short']:,} short, {reasons['spread']:,} too wide, "
         f"{reasons['no_slot']:,} without a slot.\n"
         f"Next: frcore data prepare {benchmark} --source {folder}"
     )
@@ -180,15 +185,18 @@ def list_stores() -> None:
         (name, *_state(root / name, name), str(root / name))
         for name in [*known, *sorted(stores - set(known))]
     ]
-    show(table_of(rows, "benchmark", "state", "clips", "path"))
+    show(table_of(rows, "benchmark", "state", "clips", "preset", "path"))
 
 
-def _state(path: Path, name: str) -> tuple[str, str]:
+def _state(path: Path, name: str) -> tuple[str, str, str]:
+    """Of a store: whether it is there, its clips, its preset."""
     from frcore.data import open_store
+    from frcore.display import short
 
     if not (path / "store.json").is_file():
-        return ("made on first use" if name == "synthetic" else "absent"), ""
+        return ("made on first use" if name == "synthetic" else "absent"), "", ""
     try:
-        return "present", f"{len(open_store(path)):,}"
+        store = open_store(path)
     except UserError as error:
-        return f"unreadable: {error}", ""
+        return f"unreadable: {error}", "", ""
+    return "present", f"{len(store):,}", short(store.preset)

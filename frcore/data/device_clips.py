@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from frcore.data.random import sample_keys
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,5 +76,5 @@ class DeviceClips:
         return len(self.arrays)
 
     def __repr__(self) -> str:
-        size = f"{self.num_joints} joints, {self.channels} channels"
-        return f"DeviceClips({len(self)} clips, {size}, for {self.device})"
+        size = f"{counted(self.num_joints, 'joint')}, {counted(self.channels, 'channel')}"
+        return f"DeviceClips({counted(len(self), 'clip')}, {size}, for {self.device})"

@@ -12,7 +12,7 @@ from frcore.data import ucla
 from frcore.data.archive import MB, content_digest, open_source
 from frcore.data.catalog import GATED, how_to_get, list_benchmarks, open_store
 from frcore.data.store import Store, data_root
-from frcore.errors import UserError, unknown_name
+from frcore.errors import UserError, counted, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def _verify(archive: Path, url: str, expected: Download) -> None:
         reason = reason.rstrip(".")  # whose sentence goes on
         raise _failed(url, f"gave something else or only a part: {reason}", expected) from error
     if (count, digest) != (expected.members, expected.digest):
-        raise _failed(url, f"gave {count} files with content sha256 {digest}", expected)
+        raise _failed(url, f"gave {counted(count, 'file')} with content sha256 {digest}", expected)
 
 
 def _failed(url: str, what: str, expected: Download) -> FetchError:

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from frcore.data.archive import Source, content_digest, open_source
 from frcore.data.benchmarks import NW_UCLA
 from frcore.data.clips import ClipRecord, Problems, Repair
-from frcore.data.store import Store, data_root, write_store
-from frcore.errors import UserError
+from frcore.data.replacing import ANOTHER_ROOT, write_unless_there
+from frcore.data.store import Store, data_root
+from frcore.errors import UserError, counted
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,11 @@ _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)", re.ASCII)
 
 
 def prepare(
-    source: str | Path, *, root: str | Path | None = None, repair: Repair | None = None
+    source: str | Path,
+    *,
+    root: str | Path | None = None,
+    repair: Repair | None = None,
+    overwrite: bool = False,
 ) -> Store:
     """Makes the store "nw_ucla" from `all_sqe.zip` or a folder of its JSON files.
 
@@ -40,6 +45,8 @@ def prepare(
         source: zip (read in memory, never extracted) or folder.
         root: data root; None: `data_root()`.
         repair: what to do with NaN and Inf (see `write_store`); the published files have none.
+        overwrite: replace an existing store. Without, one that holds the very same is returned, one
+            that differs is refused.
 
     Raises:
         UserError: naming the files that are not as expected.
@@ -51,7 +58,15 @@ def prepare(
             raise UserError(f"{source} holds no .json files named like a01_s01_e00_v01.json.")
         notices = _differences(files)
         clips = tqdm(_read_all(files), total=len(files), desc="nw_ucla", unit="clip")
-        store = write_store(base / NW_UCLA.name, NW_UCLA, clips, repair=repair, notices=notices)
+        store = write_unless_there(
+            base / NW_UCLA.name,
+            NW_UCLA,
+            clips,
+            overwrite=overwrite,
+            instead=ANOTHER_ROOT,
+            repair=repair,
+            notices=notices,
+        )
     for notice in notices:  # last, where a progress bar does not hide it
         log.warning("%s: %s", source, notice)
     return store
@@ -64,7 +79,7 @@ def _differences(files: Source) -> list[str]:
         there = Counter(_SPLIT_OF_VIEW.get(int(view), "") for view in views)
         splits = (f"{split} {there[split]:,} of {count:,}" for split, count in PUBLISHED.items())
         return [
-            f"Not the whole published set: {len(files):,} clips of {NUM_CLIPS:,} "
+            f"Not the whole published set: {counted(len(files), 'clip')} of {NUM_CLIPS:,} "
             f"({', '.join(splits)}); accuracies on it are not comparable with published ones."
         ]
     try:

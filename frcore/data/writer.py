@@ -258,7 +258,7 @@ class _Writer:
 
 
 def fingerprint(samples: pd.DataFrame, benchmark: Benchmark) -> str:
-    """64 hex digits over ids, contents, labels, splits, body and absent persons; in any order."""
+    """64 hex digits over ids, contents, labels, splits and what else a model sees; in any order."""
     columns = ["sample_id", "label", "content_hash"]
     columns += [f"split_{p}" for p in benchmark.protocols]
     columns += [c for c in ("subject",) if c in samples]  # it decides what val_subjects holds out
@@ -266,6 +266,8 @@ def fingerprint(samples: pd.DataFrame, benchmark: Benchmark) -> str:
     digest = hashlib.sha256(json.dumps(benchmark.skeleton.to_dict(), sort_keys=True).encode())
     if benchmark.absent_person != "zero":
         digest.update(f"absent person: {benchmark.absent_person}".encode())
+    if benchmark.centered:
+        digest.update(b"centered")
     digest.update("\n".join(["", *columns, *rows]).encode())
     return digest.hexdigest()
 

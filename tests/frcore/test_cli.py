@@ -14,10 +14,14 @@ from typer.testing import CliRunner
 
 from frcore import demo
 from frcore.cli import app
+from frcore.data.benchmarks import Benchmark
+from frcore.data.clips import ClipRecord
 from frcore.data.ntu.report import RULES
+from frcore.data.store import write_store
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.recipe_files import list_recipes
+from frcore.skeleton import Skeleton
 
 IMPORT = ("import-weights", "w.pt", "--backbone", "ctrgcn", "--benchmark", "ntu60")
 
@@ -110,6 +114,7 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         (("data", "prepare", "nw_ucla", "--source", "x", "--skip-bad"), "takes no --skip-bad"),
         (("data", "prepare", "nw_ucla", "--source", "x", "--source", "y"), "takes one --source"),
         (("data", "prepare", "nw_ucla", "--source", "x", "--repair", "mend"), "interpolate, drop"),
+        (("data", "prepare", "synthetic", "--overwrite"), "generated: it takes no --overwrite"),
         (("data", "prepare", "synthetic", "--workers", "2"), "generated: it takes no --workers"),
         (("data", "fetch", "ntu120"), "no public download"),
         (("data", "check", "ntu60"), "frcore data prepare ntu60 --source PATH"),
@@ -200,8 +205,11 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
 def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypatch):
     store = SimpleNamespace(path=tmp_path)
     calls = module("frcore.data.ucla", prepare=store)
-    assert run("data", "prepare", "nw_ucla", "--source", tmp_path / "a.zip").exit_code == 0
+    for option in ((), ("--overwrite",)):
+        result = run("data", "prepare", "nw_ucla", "--source", tmp_path / "a.zip", *option)
+        assert result.exit_code == 0
     assert calls[0][1] == (tmp_path / "a.zip",) and calls[0][2] == {}
+    assert calls[1][1:] == ((tmp_path / "a.zip",), {"overwrite": True})
     report = SimpleNamespace(to_dict=lambda: {"clips": 4, "copies": 1})
     module("frcore.data.fetch", fetch_benchmark=store)
     module("frcore.data.check", check_store=report)
@@ -216,9 +224,10 @@ def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypat
 def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path):
     one = {"clips": 3, "bodies": 4, "frames": 5}
     report = {
+        "rules": {"name": "clean"},
         "files": {"found": 12, "prepared": 9},
         "left_out": {"bad file": 1, "excluded": 2},
-        "exclude": {"names": 7, "matched": 2, "unknown_lines": 0},
+        "exclude": {"names": 7, "matched": 2, "absent": 1, "unknown_lines": 0},
         "bodies": dict.fromkeys(RULES, one),
         "protocols": {
             "xsub": {"train": {"clips": 9, "published": 9}},
@@ -229,19 +238,30 @@ def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path
     calls = module("frcore.data.ntu.prepare", prepare=store)
     result = run(
         *("data", "prepare", "ntu120", "--source", "a.zip", "--source", "b.zip"),
-        *("--exclude", "list.txt", "--preset", "clean", "--workers", "2", "--skip-bad"),
+        *(
+            "--exclude",
+            "list.txt",
+            "--preset",
+            "clean",
+            "--workers",
+            "2",
+            "--skip-bad",
+            "--overwrite",
+        ),
     )
     assert result.exit_code == 0, result.output
     assert calls[0][1] == ([Path("a.zip"), Path("b.zip")],)
     assert calls[0][2] == {
         "benchmark": "ntu120", "exclude": Path("list.txt"), "preset": "clean", "workers": 2,
-        "skip_bad": True,
+        "skip_bad": True, "overwrite": True,
     }  # fmt: skip
     shown = " ".join(result.stdout.replace("│", " ").split())
     for text in (
-        "left out: bad file 1", "left out: excluded 2", "names to exclude 7 2 were there",
+        "left out: bad file 1", "left out: excluded 2",
+        "names to exclude 7 2 were there, 1 were not",
         "short bodies dropped 4 in 3 clips", "empty frames dropped 5 in 3 clips",
         "xsub train 9 as published", "xset train 8 published 54,468", "clips prepared 9",
+        "preset clean",
     ):  # fmt: skip
         assert text in shown
 
@@ -250,11 +270,17 @@ def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monk
     monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "store.json").write_text("{")
+    stick = Skeleton("stick", ("a", "b"), ((1, 0),))
+    clips = [ClipRecord("c", 0, np.ones((2, 2, 3)), {"xsub": "train"})]
+    write_store(
+        tmp_path / "own", Benchmark("own", stick, ("k",), 1, 8, ("xsub",)), clips, preset="clean"
+    )
     result = run("data", "list")
     assert result.exit_code == 0, result.output
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
     assert "absent" in lines["nw_ucla"] and "made on first use" in lines["synthetic"]
     assert "unreadable" in lines["mine"]
+    assert [cell.strip() for cell in lines["own"].split("│")[2:5]] == ["present", "1", "clean"]
     assert "absent" in lines["ntu60"] and "absent" in lines["ntu120"]
 
 

@@ -43,6 +43,7 @@ def test_values_are_those_of_the_authors(name):
     assert [math.radians(angle) for angle in transform.rotation] == pytest.approx(
         [0.3] * 3, abs=1e-15
     )
+    assert transform.rotation_order == "xyz"  # the published Rz Ry Rx
     assert not transform.whole_degrees and transform.center and transform.normalize == "none"
     assert (transform.limb_scale, transform.scale) == ((0.8, 1.2), (1.0, 1.0))
     assert config.model.backbone == "ctrgcn" and config.model.overrides == {}

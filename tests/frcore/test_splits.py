@@ -1,10 +1,14 @@
 """Which clips train, which judge, and which of the judges were trained on as well."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from frcore.config import load_recipe
+from frcore.data.clips import ClipRecord
+from frcore.data.store import read_store, write_store
 from frcore.errors import UserError
 from frcore.splits import load_split, load_splits
 
@@ -50,6 +54,26 @@ def test_clips_come_at_the_benchmarks_length_unless_the_recipe_says_otherwise(
         assert test(torch.arange(2)).shape[2] == seen
 
 
+@pytest.mark.parametrize("centered", [True, False])
+def test_centred_clips_stay_where_they_are(tiny_store, tiny_config, tmp_path, centered):
+    benchmark = replace(tiny_store.benchmark, name="placed", centered=centered)
+    clip = tiny_store.clip(tiny_store.samples.sample_id[0]) + 1  # (T, M, V, C)
+    records = [
+        ClipRecord(f"{split}{k}", k, clip, dict.fromkeys(benchmark.protocols, split))
+        for split in ("train", "test")
+        for k in range(2)
+    ]
+    store = write_store(tmp_path / "placed", benchmark, records)
+    assert read_store(store.path).benchmark.centered is centered
+    changes = {"data.stream": "joint", "data.transform.frames": len(clip)}
+    data = load_recipe(tiny_config, {**changes, "data.transform.sampling": "random_frames"}).data
+    first = load_split(store, "test", data, CPU)(torch.tensor([0]))[0, :, 0, :, 0]  # (C, V)
+    origin = 0 if centered else clip[0, 0, store.benchmark.skeleton.center]
+    np.testing.assert_allclose(first.T, clip[0, 0] - origin, atol=1e-6)
+    whole, other = store.fingerprint, replace(benchmark, centered=not centered)
+    assert write_store(tmp_path / "other", other, records).fingerprint != whole
+
+
 def test_training_clips_can_be_seen_as_in_evaluation(tiny_store, tiny_config):
     data = load_recipe(tiny_config).data
     index = torch.arange(4)
@@ -71,6 +95,8 @@ def test_copies_of_test_clips_are_dropped_or_kept_and_known_either_way(
     seen = [i for i, own in zip(ids(test), unseen, strict=True) if not own]
     assert seen == ["test/000000", "test/000001", "test/000002"]
     assert "3 of 20 test clips are copies" in caplog.text and f"'{duplicates}'" in caplog.text
+    told = "3 of 32 training clips are left out: their content is also in val or test"
+    assert (told in caplog.text) is (duplicates == "drop")
     for name in seen:
         original = copied_store.clip(name)
         same = [np.array_equal(original, clip) for clip in splits.train.clips.arrays]

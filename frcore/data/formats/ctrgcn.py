@@ -19,7 +19,8 @@ from frcore.data.benchmarks import AbsentPerson, Benchmark
 from frcore.data.clips import SHOWN, ClipRecord, Problems
 from frcore.data.formats.findings import Findings
 from frcore.data.formats.npz_rows import NpzArray, open_npz
-from frcore.errors import UserError, unknown_name
+from frcore.data.ntu.protocols import PUBLISHED, looks_like
+from frcore.errors import UserError, counted, unknown_name
 
 PERSONS, JOINTS, CHANNELS = 2, 25, 3
 _SPLITS = ("train", "test")
@@ -45,6 +46,7 @@ class CtrgcnFile:
         self._clips = {split: arrays[f"x_{split}"] for split in _SPLITS}
         for split in _SPLITS:
             _check_shapes(self._clips[split], arrays[f"y_{split}"], benchmark)
+        _check_counts(arrays, benchmark, protocol)
         self._labels = {split: _read_labels(arrays[f"y_{split}"]) for split in _SPLITS}
         self._absent_person = self._find_absent_person() or benchmark.absent_person
 
@@ -54,7 +56,11 @@ class CtrgcnFile:
         Its protocol comes first, so it is the default; clips are in no split of the others.
         """
         protocols = sorted(self.benchmark.protocols, key=lambda name: name != self.protocol)
-        return {"protocols": tuple(protocols), "absent_person": self._absent_person}
+        return {
+            "protocols": tuple(protocols),
+            "absent_person": self._absent_person,
+            "centered": True,
+        }
 
     def records(self, found: Findings) -> Iterator[ClipRecord]:
         """The clips `train/000000`, ..., `test/000000`, ..., numbered as in the file."""
@@ -148,7 +154,8 @@ def _problem(data: np.ndarray) -> str:
     if broken.any():
         return f"NaN or Inf in frame {broken.argmax()}"
     if not data.any():
-        return f"zeros only in its first {len(data)} frames, those that the published feeder takes"
+        looked_at = counted(len(data), "frame")
+        return f"zeros only in its first {looked_at}, those that the published feeder takes"
     return ""
 
 
@@ -179,14 +186,28 @@ def _check_shapes(clips: NpzArray, labels: NpzArray, benchmark: Benchmark) -> No
         )
     if clips.shape[0] > _MAX_CLIPS or clips.shape[1] > _MAX_FRAMES:
         raise UserError(
-            f"{clips.where} has {clips.shape[0]:,} clips of {clips.shape[1]:,} frames; at most "
-            f"{_MAX_CLIPS:,} of {_MAX_FRAMES:,} are read."
+            f"{clips.where} has {counted(clips.shape[0], 'clip')} of "
+            f"{counted(clips.shape[1], 'frame')}; at most {_MAX_CLIPS:,} of {_MAX_FRAMES:,} are "
+            "read."
         )
     expected = (clips.shape[0], benchmark.num_classes)
     if labels.shape != expected:
         raise UserError(
             f"{labels.where} has shape {labels.shape}; expected {expected}: one-hot labels of the "
-            f"{expected[0]:,} clips, {expected[1]} classes of {benchmark.name}."
+            f"{counted(expected[0], 'clip')}, {expected[1]} classes of {benchmark.name}."
+        )
+
+
+def _check_counts(arrays: dict[str, NpzArray], benchmark: Benchmark, protocol: str) -> None:
+    train, test = (arrays[f"x_{split}"].shape[0] for split in _SPLITS)
+    like = looks_like(benchmark.name, train, test)
+    if like not in (None, protocol):
+        published = PUBLISHED[benchmark.name][protocol]
+        raise UserError(
+            f"{arrays['x_train'].where} and 'x_test' have {train:,} and {test:,} clips: that is "
+            f"{like} of {benchmark.name}, not {protocol} ({published['train']:,} and "
+            f"{published['test']:,}). Import it with --protocol {like} (protocol={like!r}), under "
+            "a name that does not say otherwise."
         )
 
 
@@ -202,7 +223,9 @@ def _read_labels(one_hot: NpzArray) -> np.ndarray:
         good = ((block == 0) | (block == 1)).all(axis=1) & ((block != 0).sum(axis=1) == 1)
         for row in np.flatnonzero(~good):
             values = block[row][block[row] != 0]
-            problems.add(f"row {start + row}: {len(values)} values other than 0, {values[:3]}")
+            problems.add(
+                f"row {start + row}: {counted(len(values), 'value')} other than 0, {values[:3]}"
+            )
         labels[start : start + len(block)] = block.argmax(axis=1)
         start += len(block)
     problems.raise_if_any(f"{one_hot.where} is not one-hot (one 1 in each row, else 0)")

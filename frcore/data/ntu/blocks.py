@@ -15,15 +15,16 @@ import numpy as np
 
 from frcore import __version__
 from frcore.data.ntu.bodies import NoBodyLeft, choose_bodies
+from frcore.data.ntu.contents import Contents, RawFile
 from frcore.data.ntu.presets import NtuPreset
 from frcore.data.ntu.raw import NoBodyError, parse_skeleton
-from frcore.data.ntu.sources import Contents, RawFile
+from frcore.data.ntu.sources import BAD
 from frcore.errors import UserError
 from frcore.files import atomic_write
 
-FORMAT = 1  # to be raised with every change of what a block holds
+FORMAT = 2  # to be raised with every change of what a block holds
 FILES_PER_BLOCK = 64  # about a second's work is lost by a kill; some MB of memory
-NO_BODY, BAD = "no body", "bad file"
+NO_BODY = "no body"
 _PERSON = 25 * 3  # floats a frame
 
 
@@ -66,7 +67,7 @@ def plan_blocks(files: Sequence[RawFile], preset: NtuPreset, folder: Path) -> li
     rules = json.dumps([FORMAT, __version__, asdict(preset)])
     for start in range(0, len(files), FILES_PER_BLOCK):
         part = files[start : start + FILES_PER_BLOCK]
-        told = json.dumps([rules, [(file.name, file.path, file.stamp) for file in part]])
+        told = json.dumps([rules, [(file.name, file.path, file.stamp.hex()) for file in part]])
         digest = hashlib.sha256(told.encode()).hexdigest()[:32]
         tasks.append(BlockTask(part, preset, folder / f"{digest}.block"))
     return tasks
@@ -106,7 +107,11 @@ def convert(
     """What becomes of a file, and its clip (T, M, 25, 3) if one does."""
     place = f"{file.path} in {contents.sources[file.source]}"
     try:
-        clip = parse_skeleton(contents.read(file))
+        content = contents.read(file)
+    except UserError as error:  # which names the place
+        return Outcome(file.name, left_out=BAD, detail=str(error)), None
+    try:
+        clip = parse_skeleton(content)
         chosen = choose_bodies(clip, preset)
         joints = chosen.joints
         if not np.isfinite(joints).all():

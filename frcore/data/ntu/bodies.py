@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frcore.data.ntu.presets import NtuPreset
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 
 if TYPE_CHECKING:
     from frcore.data.ntu.raw import RawBody, RawClip
@@ -187,7 +187,7 @@ def _finish(
     if drop_empty:
         joints = joints[~_empty(joints.reshape(num_frames, -1), preset)]
     if not joints[:, 0].any():
-        raise NoBodyLeft(f"all {num_frames} frames of the body that moves most are zero")
+        raise NoBodyLeft(f"all {counted(num_frames, 'frame')} of the body that moves most: zeros")
     if preset.center:
         joints = _centered(joints, preset)
     return ChosenBodies(joints, empty_frames=num_frames - len(joints), **counts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frcore.data.ntu.raw_fast import BODY_FIELDS, JOINT_FIELDS, NUM_JOINTS, Skeletons, read_fast
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 
 MAX_FRAMES = 100_000  # almost an hour; the longest clips have 300
 MAX_LINE_BYTES = 4096  # a joint's line has some 130
@@ -129,7 +129,7 @@ class _Reader:
         """
         num_frames = self._count("the number of frames")
         if num_frames > MAX_FRAMES:
-            raise self._error(f"{num_frames:,} frames; expected at most {MAX_FRAMES:,}")
+            raise self._error(f"{counted(num_frames, 'frame')}; expected at most {MAX_FRAMES:,}")
         counts: list[int] = []
         ids: list[int] = []
         joints: list[np.ndarray] = []  # (25, 3) each: grows with what is there, not what is said
@@ -141,11 +141,11 @@ class _Reader:
             counts.append(count)
         if self._next() is not None:
             raise self._error(
-                f"the file goes on after the last of {num_frames} frames; the number of frames in "
-                "line 1, or a count after it, is too low"
+                f"the file goes on after the last of {counted(num_frames, 'frame')}; the number of "
+                "frames in line 1, or a count after it, is too low"
             )
         if not joints:
-            raise NoBodyError(1, f"none of the {num_frames} frames holds a body.")
+            raise NoBodyError(1, f"none of the {counted(num_frames, 'frame')} holds a body.")
         return Skeletons(np.array(counts), ids, np.stack(joints))
 
     def _body_id(self, *place: int) -> int:
@@ -159,7 +159,7 @@ class _Reader:
         """(25, 3) float32, from the line with the joint count on."""
         num_joints = self._count("the number of joints")
         if num_joints != NUM_JOINTS:
-            raise self._error(f"the body has {num_joints} joints; expected {NUM_JOINTS}")
+            raise self._error(f"the body has {counted(num_joints, 'joint')}; expected {NUM_JOINTS}")
         joints = np.empty((NUM_JOINTS, 3), np.float32)
         for joint in range(NUM_JOINTS):
             fields = self._fields(JOINT_FIELDS, "joint %d of %d", joint + 1, NUM_JOINTS)
@@ -170,8 +170,12 @@ class _Reader:
         return joints
 
     def _metres(self, name: str, text: bytes) -> float:
-        if _NUMBER.fullmatch(text) and np.isfinite(value := np.float32(float(text))):
-            return value
+        if _NUMBER.fullmatch(text):
+            if np.isfinite(value := np.float32(float(text))):
+                return value
+            raise self._error(
+                f"{name} is {_shown(text)}; expected metres, at most 3.4e38 (float32)"
+            )
         kind = "a finite number" if _NOT_FINITE.fullmatch(text) else "a number"
         raise self._error(f"{name} is {_shown(text)}; expected {kind} (metres)")
 
@@ -201,9 +205,9 @@ class _Reader:
         fields = line.split()
         if len(fields) != count:
             raise self._error(
-                f"expected {what % place} ({count} field{'s' * (count > 1)}), "
-                f"found {len(fields)} fields: {_shown(line.strip())}; a line is damaged, or a "
-                "count before it is wrong"
+                f"expected {what % place} ({counted(count, 'field')}), "
+                f"found {counted(len(fields), 'field')}: {_shown(line.strip())}; a line is "
+                "damaged, or a count before it is wrong"
             )
         return fields
 

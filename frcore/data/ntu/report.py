@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from frcore.data.ntu.blocks import BAD, NO_BODY, Outcome
-from frcore.data.ntu.presets import NtuPreset
+from frcore.data.ntu.blocks import NO_BODY, Outcome
+from frcore.data.ntu.presets import PRESETS, NtuPreset
 from frcore.data.ntu.protocols import PUBLISHED, parse_name, unlike_published
-from frcore.data.ntu.sources import ExcludeList, LeftOut, Listing, first_of
+from frcore.data.ntu.sources import BAD, ExcludeList, LeftOut, Listing, first_of
+from frcore.errors import counted
 from frcore.files import csv_line
 
 LEFT_OUT, BODIES = "left_out.csv", "bodies.csv"
@@ -32,6 +33,7 @@ class Report:
     ) -> None:
         self.benchmark, self.preset, self.exclude = benchmark, preset, exclude
         self.left_out: list[LeftOut] = [*listing.left_out, *listing.refused]
+        self.absent = listing.absent
         self.found = len(self.left_out) + len(listing.files)
         self.prepared = 0
         self.splits = {protocol: Counter[str]() for protocol in PUBLISHED[benchmark]}
@@ -80,35 +82,49 @@ class Report:
             report["exclude"] = {
                 "names": len(self.exclude.names),
                 "matched": reasons["excluded"],
+                "absent": len(self.absent),
                 "unknown_lines": len(self.exclude.unknown),
             }
         return report
 
     def tables(self) -> dict[str, str]:
         """CSV files for the store's folder: files left out, clips of which parts were dropped."""
-        left_out = [["file", "reason", "detail"]]
-        left_out += [[i.file, i.reason, i.detail] for i in self.left_out]
-        lines = [csv_line([_cell(text) for text in row]) for row in left_out]
         bodies = [csv_line(["sample_id", *RULES]), *self.bodies]
-        return {LEFT_OUT: "".join(lines), BODIES: "".join(bodies)}
+        return {LEFT_OUT: left_out_table(self.left_out), BODIES: "".join(bodies)}
 
     def notices(self) -> list[str]:
         """What a user of the store has to know."""
-        found = [self._differences()]
+        found = [self._differences(), self._other_rules()]
         for reason in sorted({i.reason for i in self.left_out} - self._expected()):
             names = [i.file for i in self.left_out if i.reason == reason]
             found.append(
-                f"{len(names):,} file(s) left out ({reason}; all in {LEFT_OUT}): {first_of(names)}."
+                f"{counted(len(names), 'file')} left out ({reason}; all in {LEFT_OUT}): "
+                f"{first_of(names)}."
             )
         if self.exclude is not None and self.exclude.unknown:
             found.append(
-                f"{len(self.exclude.unknown):,} line(s) of the list of excluded samples are no "
-                f"names: {first_of(self.exclude.unknown)}."
+                f"Of the list of excluded samples, {counted(len(self.exclude.unknown), 'line')} "
+                f"could not be read as a name: {first_of(self.exclude.unknown)}."
+            )
+        if self.absent:
+            found.append(
+                f"Of the list of excluded samples, {counted(len(self.absent), 'name')} could "
+                f"not be found in the sources: {first_of(self.absent)}."
             )
         return [text for text in found if text]
 
     def _expected(self) -> set[str]:
         return {"excluded", NO_BODY, f"not of {self.benchmark}"}
+
+    def _other_rules(self) -> str:
+        """That clips were not made as published work makes them; "" where they were."""
+        field = PRESETS["field"]
+        if replace(self.preset, name=field.name) == field:
+            return ""
+        return (
+            f"Prepared by the preset '{self.preset.name}', not as in published work "
+            f"('{field.name}'): accuracies on it are not comparable with published ones."
+        )
 
     def _differences(self) -> str:
         """In what the counts differ from the published ones; "" where they are equal."""
@@ -117,7 +133,7 @@ class Report:
             return ""
         whole = sum(next(iter(PUBLISHED[self.benchmark].values())).values())
         text = (
-            f"Not the published set: {self.prepared:,} clips of {whole:,} ({counts}); "
+            f"Not the published set: {counted(self.prepared, 'clip')} of {whole:,} ({counts}); "
             "accuracies on it are not comparable with published ones."
         )
         if self.prepared > whole and self.exclude is None:
@@ -128,23 +144,30 @@ class Report:
         return text
 
 
+def left_out_table(files: Iterable[LeftOut]) -> str:
+    """CSV text: files that became no clip, and why."""
+    rows = [["file", "reason", "detail"], *([i.file, i.reason, i.detail] for i in files)]
+    return "".join(csv_line([_cell(text) for text in row]) for row in rows)
+
+
 def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """`Report.to_dict` as rows (what, count, more) for a terminal."""
     files = report["files"]
     rows = [
+        ("preset", report["rules"]["name"], ""),
         ("files found", f"{files['found']:,}", ""),
         ("clips prepared", f"{files['prepared']:,}", ""),
     ]
     rows += [(f"left out: {why}", f"{n:,}", "") for why, n in report["left_out"].items()]
     if "exclude" in report:
         listed = report["exclude"]
-        rows.append(
-            ("names to exclude", f"{listed['names']:,}", f"{listed['matched']:,} were there")
-        )
+        there = f"{listed['matched']:,} were there"
+        there += f", {listed['absent']:,} were not" if listed["absent"] else ""
+        rows.append(("names to exclude", f"{listed['names']:,}", there))
     for rule, (words, what) in RULES.items():
         counts = report["bodies"][rule]
         if counts["clips"]:
-            rows.append((words, f"{counts[what]:,}", f"in {counts['clips']:,} clips"))
+            rows.append((words, f"{counts[what]:,}", f"in {counted(counts['clips'], 'clip')}"))
     for protocol, splits in report["protocols"].items():
         for split, counts in splits.items():
             same = counts["clips"] == counts["published"]

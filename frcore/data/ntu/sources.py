@@ -4,27 +4,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from frcore.data.archive import MB, Limits, Source, open_source
+from frcore.data.archive import MB, Source, open_source
 from frcore.data.clips import SHOWN
+from frcore.data.ntu.contents import LIMITS, RawFile, locate
 from frcore.data.ntu.protocols import parse_name
-from frcore.errors import UserError
+from frcore.errors import UserError, counted
 
-SUFFIX = ".skeleton"
-# A raw file is some 0.4 MB, the largest some 5 MB; the zip of the second half of NTU RGB+D 120
-# unpacks to tens of GB. Files are read one at a time, so the sum costs no memory.
-LIMITS = Limits(members=400_000, member_bytes=32 * MB, total_bytes=1024 * 1024 * MB)
+SUFFIX, ZIP = ".skeleton", ".zip"  # in capitals or not
+BAD_NAME, SECOND, BAD = "bad name", "second of its name", "bad file"
 _MAX_LIST_BYTES = 16 * MB
-
-
-class RawFile(NamedTuple):
-    """One file to convert."""
-
-    name: str  # of the sample: SsssCcccPpppRrrrAaaa
-    source: int  # position among the sources
-    path: str  # inside the source
-    stamp: str  # size and checksum, or size and time of change
+_LIKE = f"such as S001C001P001R001A001{SUFFIX}"
 
 
 @dataclass
@@ -38,12 +28,14 @@ class LeftOut:
 
 @dataclass
 class Listing:
-    """All files of the sources."""
+    """All raw files of the sources."""
 
-    sources: tuple[Path, ...]
+    sources: list[Path] = field(default_factory=list)  # as given, and the zips in folders
     files: list[RawFile] = field(default_factory=list)  # to be converted, by name
     left_out: list[LeftOut] = field(default_factory=list)
-    refused: list[LeftOut] = field(default_factory=list)  # no name of the set, or a second time
+    refused: list[LeftOut] = field(default_factory=list)  # no name of the set, a second time, ...
+    absent: list[str] = field(default_factory=list)  # samples to exclude that are nowhere
+    notices: list[str] = field(default_factory=list)  # what lies beside the raw files
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ def read_exclude(path: str | Path) -> ExcludeList:
         if not text or text.startswith("#"):
             continue
         try:
-            name = text.removesuffix(SUFFIX)
+            name = _sample(text)
             parse_name(name)
             names.add(name)
         except UserError:
@@ -98,87 +90,141 @@ def list_files(
     """Every raw file of folders and zips, sorted by name; nothing is unpacked.
 
     Args:
-        sources: folders and zips; of a name that occurs twice the first counts.
+        sources: folders, searched to any depth for raw files and for zips that hold some, and zips;
+            of a name that occurs twice the first counts.
         benchmark: "ntu60" or "ntu120"; files of the other one alone are left out.
         exclude: names of samples to leave out.
 
     Raises:
-        UserError: a source cannot be read, is refused (see `open_source`), or holds no raw files.
+        UserError: a source cannot be read, is refused (see `open_source`), holds no raw files, or
+            comes twice.
     """
-    listing = Listing(tuple(sources))
-    exclude = frozenset(exclude)
-    seen: dict[str, str] = {}
-    for number, origin in enumerate(sources):
-        with open_source(origin, SUFFIX, LIMITS) as source:
-            if len(source) == 0:
-                raise UserError(
-                    f"{origin} holds no {SUFFIX} files, such as S001C001P001R001A001{SUFFIX}."
+    lister = _Lister(benchmark, frozenset(exclude))
+    for origin in sources:
+        lister.add(origin)
+    return lister.finish()
+
+
+class _Lister:
+    """Goes through the sources, one after the other."""
+
+    def __init__(self, benchmark: str, exclude: frozenset[str]) -> None:
+        self.benchmark, self.exclude = benchmark, exclude
+        self.listing = Listing()
+        self._seen: dict[str, str] = {}  # sample -> where it was first
+        self._resolved: set[Path] = set()  # all sources
+
+    def add(self, origin: Path) -> None:
+        """Lists a source that was given."""
+        if origin.is_file() and origin.name.lower().endswith(SUFFIX):
+            raise UserError(f"{origin} is one raw file; give its folder: {origin.parent}.")
+        if not origin.is_dir():
+            if not self._add_zip(origin):
+                raise UserError(f"{origin} holds no {SUFFIX} files, {_LIKE}.")
+            return
+        number = self._open(origin)
+        with open_source(origin, (SUFFIX, ZIP), LIMITS) as folder:
+            zips = [path for path in folder if path.lower().endswith(ZIP)]
+            names = [path for path in folder if not path.lower().endswith(ZIP)]
+            for path in names:
+                self._add_file(number, folder, path)
+            self._note(folder)
+        found = len(names)
+        for path in zips:
+            if count := self._add_zip(origin / path):
+                found += count
+            else:
+                self.listing.notices.append(
+                    f"{origin / path} holds no {SUFFIX} files and is left aside."
                 )
+        if not found:
+            more = f"; its {counted(len(zips), 'zip')} holds none" if zips else ""
+            raise UserError(f"{origin} holds no {SUFFIX} files, {_LIKE}{more}.")
+
+    def _open(self, origin: Path) -> int:
+        """The position that a source gets."""
+        if origin.resolve() in self._resolved:
+            raise UserError(f"The same source is given more than once: {origin}.")
+        self._resolved.add(origin.resolve())
+        self.listing.sources.append(origin)
+        return len(self.listing.sources) - 1
+
+    def _add_zip(self, origin: Path) -> int:
+        """Lists a zip; how many raw files it holds."""
+        number = self._open(origin)
+        with ExitStack() as stack:
+            try:
+                source = stack.enter_context(open_source(origin, SUFFIX, LIMITS, foreign_ok=True))
+            except UserError as error:
+                if not origin.is_file():
+                    raise
+                raise UserError(
+                    f"{error} An archive is taken whole or not at all, with --skip-bad, too: get "
+                    "it again, or move it elsewhere."
+                ) from error
             for path in source:
-                _add(listing, benchmark, exclude, seen, (number, source, path))
-    listing.files.sort()
-    for found in (listing.left_out, listing.refused):
-        found.sort(key=lambda item: (item.file, item.reason, item.detail))
-    return listing
+                self._add_file(number, source, path)
+            if len(source) or source.aside.hidden:
+                self._note(source)
+            return len(source)
 
-
-def _add(
-    listing: Listing,
-    benchmark: str,
-    exclude: frozenset[str],
-    seen: dict[str, str],
-    where: tuple[int, Source, str],
-) -> None:
-    number, source, path = where
-    name, place = PurePosixPath(path).name.removesuffix(SUFFIX), f"{path} in {source.origin}"
-    try:
-        parsed = parse_name(name)
-    except UserError as error:
-        listing.refused.append(LeftOut(path, "bad name", f"{place}: {error}"))
-        return
-    if name in seen:
-        twice = f"the same name twice: {seen[name]} and {place}"
-        listing.refused.append(LeftOut(path, "second of its name", twice))
-        return
-    seen[name] = place
-    if not parsed.belongs_to(benchmark):
-        listing.left_out.append(LeftOut(name, f"not of {benchmark}"))
-    elif name in exclude:
-        listing.left_out.append(LeftOut(name, "excluded"))
-    else:
-        listing.files.append(RawFile(name, number, path, source.stamp(path)))
-
-
-class Contents:
-    """Reads raw files by source and path; each process has its own."""
-
-    def __init__(self, sources: Sequence[Path]) -> None:
-        self.sources = tuple(sources)
-        self._open: dict[int, Source] = {}
-        self._stack = ExitStack()
-
-    def read(self, file: RawFile) -> bytes:
-        """A file's bytes.
-
-        Raises:
-            UserError: naming it, if it is damaged, too large or gone.
-        """
-        origin = self.sources[file.source]
-        if origin.is_dir():  # without listing it again
-            return Source(origin, {file.path: origin / file.path}, LIMITS).read(file.path)
-        if file.source not in self._open:
-            source = self._stack.enter_context(open_source(origin, SUFFIX, LIMITS))
-            self._open[file.source] = source
+    def _add_file(self, number: int, source: Source, path: str) -> None:
+        listing, place = self.listing, f"{path} in {source.origin}"
+        name = _sample(PurePosixPath(path).name)
         try:
-            return self._open[file.source].read(file.path)
-        except KeyError:
-            raise UserError(f"{origin} was changed: {file.path} is not there any more.") from None
+            parsed = parse_name(name)
+        except UserError as error:
+            listing.refused.append(LeftOut(path, BAD_NAME, f"{place}: {error}"))
+            return
+        if name in self._seen:
+            twice = f"the same name twice: {self._seen[name]} and {place}"
+            listing.refused.append(LeftOut(path, SECOND, twice))
+            return
+        self._seen[name] = place
+        if not parsed.belongs_to(self.benchmark):
+            listing.left_out.append(LeftOut(name, f"not of {self.benchmark}"))
+        elif name in self.exclude:
+            listing.left_out.append(LeftOut(name, "excluded"))
+        else:
+            try:
+                listing.files.append(locate(name, number, path, source))
+            except UserError as error:
+                listing.refused.append(LeftOut(name, BAD, str(error)))
 
-    def __enter__(self) -> "Contents":
-        return self
+    def _note(self, source: Source) -> None:
+        """Says what a source holds besides."""
+        aside, notices = source.aside, self.listing.notices
+        for paths, *what in (
+            (aside.hidden, "hidden file", "hidden files"),
+            (aside.links, "link to a folder", "links to folders"),
+        ):
+            if paths:
+                count = counted(len(paths), *what)
+                notices.append(f"{source.origin}: {count} left aside: {first_of(paths)}.")
+        if aside.others:
+            kinds = [f"{kind} {count:,}" for kind, count in aside.others.most_common()]
+            notices.append(
+                f"{source.origin}: {counted(aside.others.total(), 'other file')} left aside: "
+                f"{first_of(kinds)}."
+            )
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def finish(self) -> Listing:
+        """All of it, sorted."""
+        listing = self.listing
+        listing.files.sort()
+        for found in (listing.left_out, listing.refused):
+            found.sort(key=lambda item: (item.file, item.reason, item.detail))
+        listing.absent = sorted(
+            name
+            for name in self.exclude
+            if name not in self._seen and parse_name(name).belongs_to(self.benchmark)
+        )
+        return listing
+
+
+def _sample(file: str) -> str:
+    """A file's name without the suffix."""
+    return file[: -len(SUFFIX)] if file.lower().endswith(SUFFIX) else file
 
 
 def first_of(texts: Sequence[str]) -> str:
@@ -188,22 +234,12 @@ def first_of(texts: Sequence[str]) -> str:
 
 
 def paths_of(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """One or several sources as paths; a folder without `.skeleton` files stands for its zips.
+    """One or several sources as paths.
 
     Raises:
-        UserError: none is given, or one twice.
+        UserError: none is given.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
-    paths = tuple(path for item in given for path in _zips_or_itself(Path(item)))
-    if not paths:
+    if not given:
         raise UserError("No source was given: expected a folder or zip of .skeleton files.")
-    twice = sorted({str(p) for p in paths if sum(p.resolve() == q.resolve() for q in paths) > 1})
-    if twice:
-        raise UserError(f"The same source is given more than once: {', '.join(twice)}.")
-    return paths
-
-
-def _zips_or_itself(path: Path) -> list[Path]:
-    if not path.is_dir() or next(path.rglob("*.skeleton"), None) is not None:
-        return [path]
-    return sorted(path.glob("*.zip")) or [path]
+    return tuple(map(Path, given))

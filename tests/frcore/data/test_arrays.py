@@ -105,6 +105,15 @@ def test_existing_data_are_replaced_only_on_request(tmp_path, caplog):
     assert store.samples.label.tolist() == [0] * 4 and "Replacing" in caplog.text
 
 
+def test_an_empty_folder_and_what_a_killed_comparison_left_are_no_store(tmp_path):
+    (tmp_path / "gestures").mkdir()
+    made = make(tmp_path)
+    (tmp_path / ".gestures.compare" / "gestures").mkdir(parents=True)
+    (tmp_path / ".gestures.compare" / "gestures" / "clips.npy").touch()
+    assert make(tmp_path).fingerprint == made.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["gestures"]
+
+
 @pytest.mark.parametrize(
     "name", ["nw_ucla", "ntu120", "synthetic", "../x", "a/b", "", ".hidden", "CON:"]
 )

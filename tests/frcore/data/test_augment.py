@@ -75,10 +75,13 @@ def reference_rotation(u, config):
         else:
             degrees.append(-limit + 2 * limit * share)
     x, y, z = np.radians(degrees)
-    about_x = [[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]]
-    about_y = [[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]]
-    about_z = [[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]]
-    return np.array(about_z) @ np.array(about_x) @ np.array(about_y)
+    about = {
+        "x": [[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]],
+        "y": [[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]],
+        "z": [[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]],
+    }
+    first, second, third = (np.array(about[axis]) for axis in config.rotation_order)
+    return third @ second @ first
 
 
 def reference_drawn(length, u, frames):
@@ -168,7 +171,13 @@ def test_every_stream_equals_the_per_sample_reference(body, sampling, normalize,
 
 
 @pytest.mark.parametrize(
-    "changes", [{"whole_degrees": True}, {"scale": (1, 1)}, {"rotation": (0, 0, 0)}]
+    "changes",
+    [
+        {"whole_degrees": True},
+        {"scale": (1, 1)},
+        {"rotation": (0, 0, 0)},
+        {"rotation_order": "xyz"},
+    ],
 )
 @pytest.mark.parametrize("normalize", ["minmax", "none"])
 def test_each_augmentation_equals_the_reference_alone(changes, normalize):

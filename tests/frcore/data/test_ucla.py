@@ -64,6 +64,20 @@ def test_folder_gives_the_same_store_as_the_archive(archive, tmp_path):
     assert prepare(tmp_path / "files", root=tmp_path / "two").fingerprint == from_zip
 
 
+def test_an_existing_store_is_kept_and_another_replaces_it_on_request_only(archive, tmp_path):
+    store = prepare(archive, root=tmp_path)
+    made = (store.path / "store.json").stat().st_mtime_ns
+    assert prepare(archive, root=tmp_path).fingerprint == store.fingerprint
+    assert (store.path / "store.json").stat().st_mtime_ns == made
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("a02_s01_e00_v01.json", clip_json("a02_s01_e00_v01"))
+    with pytest.raises(UserError, match=r"something else.*--overwrite.*There: 3 clips of nw_ucla"):
+        prepare(archive, root=tmp_path)
+    assert (store.path / "store.json").stat().st_mtime_ns == made
+    assert len(prepare(archive, root=tmp_path, overwrite=True)) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all_sqe.zip", "nw_ucla"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
@@ -138,11 +152,11 @@ def test_an_incomplete_or_changed_set_is_accepted_and_says_so(reference, tmp_pat
     changed.write_bytes(contents[changed.name] + b" ")
     lines = [f"{n} {hashlib.sha256(c).hexdigest()}\n" for n, c in sorted(contents.items())]
     assert hashlib.sha256("".join(lines).encode()).hexdigest() == DIGEST
-    (notice,) = prepare(tmp_path / "files", root=tmp_path).notices
+    (notice,) = prepare(tmp_path / "files", root=tmp_path, overwrite=True).notices
     assert "Not the published files: content sha256" in notice and DIGEST[:12] in notice
     changed.unlink()
     caplog.clear()
-    store = prepare(tmp_path / "files", root=tmp_path)
+    store = prepare(tmp_path / "files", root=tmp_path, overwrite=True)
     (notice,) = store.notices
     assert "1,483 clips of 1,484 (train 1,019 of 1,020, test 464 of 464)" in notice
     assert caplog.text.count(notice) == 1 and len(store) == 1483
