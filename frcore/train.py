@@ -19,7 +19,7 @@ from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import get_benchmark, open_store
 from frcore.data.random import batch_ends, dropout_seed, epoch_batches
 from frcore.data.store import Store
-from frcore.device import autocast, choose_device, choose_precision, torch_settings
+from frcore.device import autocast, choose_device, choose_precision, compiled, torch_settings
 from frcore.display import SILENT
 from frcore.evaluation import Stopped, judge_splits
 from frcore.guard import StepGuard
@@ -140,6 +140,7 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         model = build_recognizer(self.config, self.store.benchmark).to(self.device)
         self.model = sharing.share_norms(model, self.device)
+        self.forward = compiled(self.model, self.config.train.compile)
         self.optimizer = build_optimizer(self.model, self.config.optim)
 
     def _new_record(self) -> EpochRecord:
@@ -256,7 +257,7 @@ class Trainer:
 
         self.guard.before_forward()
         with autocast(self.device, self.dtype):
-            out = self.model(clips)
+            out = self.forward(clips)
         logits, counted = out.logits, part.share > 0
         ce = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
         head, loss = None, ce

@@ -271,3 +271,25 @@ def test_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
     assert result.exit_code == 0 and "finished" in result.stdout
     assert "Finished already" not in result.stdout
     assert "Finished already; delete" in CliRunner().invoke(app, command).stdout
+
+
+@pytest.mark.slow  # tracing ten blocks forward and backward takes half a minute
+def test_a_compiled_run_is_the_same_run(tiny_store, tiny_config, tmp_path, monkeypatch):
+    plain = frcore.fit(tiny_config, out=tmp_path / "plain")
+    modes = []
+
+    def traced(model, *, mode):  # as torch.compile does it, without the C++ compiler
+        modes.append(mode)
+        return torch_compile(model, backend="aot_eager")
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
+    run = frcore.fit(tiny_config, out=tmp_path / "compiled", **{"train.compile": "default"})
+    assert modes == ["default"]
+    assert run.config["train"]["compile"] == "default"
+    assert run.environment["config_hash"] == plain.environment["config_hash"]
+    expected = load_checkpoint(plain.path / "last.safetensors").tensors
+    found = load_checkpoint(run.path / "last.safetensors").tensors
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
