@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--conditions", default="alone on the machine", help="kept with the times")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -124,6 +125,7 @@ def main() -> None:
     result = {
         "what": f"training step of CTR-GCN at the sizes of {asked.sizes}, {sizes.batch} clips",
         "machine": machine() | {"device": _name(device), "threads": torch.get_num_threads()},
+        "conditions": f"{_threads(device)}, {asked.conditions}",
         "samples_per_s": rates(times, sizes.batch),
         "times_the_published_step": ratios,
         "share_of_the_head": shares,
@@ -140,6 +142,13 @@ def main() -> None:
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _threads(device: torch.device) -> str:
+    """How the host computes; bfloat16 does not pay on a CPU without matrix units."""
+    count = torch.get_num_threads()
+    units = "" if device.type == "cuda" or torch.cpu._is_amx_tile_supported() else ", no AMX"
+    return f"{count} thread{'s' if count > 1 else ''}{units}"
 
 
 def _show(result: dict[str, Any], device: torch.device) -> None:
