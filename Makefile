@@ -21,7 +21,7 @@ help:
 	@echo "make test       the fast tests"
 	@echo "make test-slow  browser, faults, notebooks at length"
 	@echo "make lab        JupyterLab at notebooks/02_train_fr_head.ipynb"
-	@echo "make bench      how fast analysis, explorer and data are, at full scale (make bench-quick: in minutes)"
+	@echo "make bench      how fast training, data, analysis and explorer are (make bench-quick: in minutes)"
 	@echo "make setup      only the environment, in $(VENV)"
 	@echo "make explorer   bundle the explorer's JavaScript again, after a change (needs node and npm)"
 	@echo "make format     format and lint the code"
@@ -56,19 +56,25 @@ lab: $(STAMP)
 	$(VENV)/bin/jupyter lab --ip 127.0.0.1 $(AS_ROOT) \
 	  --LabApp.default_url=/lab/tree/notebooks/02_train_fr_head.ipynb
 
+BENCH ?= runs/bench# where the figures of make bench go; results/ has those that were committed
+
 bench: $(STAMP)
-	$(PY) benchmarks/analysis.py
-	$(PY) benchmarks/pipeline.py
-	$(PY) benchmarks/explorer.py
-	$(PY) benchmarks/ntu_raw.py
-	$(PY) benchmarks/scale.py
+	$(PY) benchmarks/training.py --out $(BENCH)/bench_training.json
+	$(PY) benchmarks/pipeline.py --out $(BENCH)/bench_pipeline.json
+	$(PY) benchmarks/ntu_raw.py --out $(BENCH)/bench_raw.json
+	$(PY) benchmarks/analysis.py --out $(BENCH)/bench_analysis.json
+	$(PY) benchmarks/explorer.py --out $(BENCH)/bench_explorer.json
+	$(PY) benchmarks/scale.py --out $(BENCH)/bench_scale.json
+	$(PY) benchmarks/targets.py $(BENCH)
 
 bench-quick: $(STAMP)
+	$(PY) benchmarks/training.py --quick --out $(BENCH)-quick/bench_training.json
+	$(PY) benchmarks/pipeline.py --quick --out $(BENCH)-quick/bench_pipeline.json
+	$(PY) benchmarks/ntu_raw.py --files 20 --repeats 3 --out $(BENCH)-quick/bench_raw.json
 	$(PY) benchmarks/analysis.py --quick
-	$(PY) benchmarks/pipeline.py --quick
 	$(PY) benchmarks/explorer.py --quick
-	$(PY) benchmarks/ntu_raw.py --files 20 --repeats 3
 	$(PY) benchmarks/scale.py --quick
+	$(PY) benchmarks/targets.py $(BENCH)-quick
 
 explorer:
 	cd frviz/explorer/js && npm ci --no-audit --no-fund && npm run build

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from ntu_reference import by_numpy, read_line_by_line
+from records import machine, write
 
 from frcore.data.archive import open_source
 from frcore.data.ntu.raw import NoBodyError, RawClip, parse_skeleton
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path)
     parser.add_argument("--files", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         if arguments.source is None:
@@ -77,10 +79,20 @@ def main() -> None:
             times[name].append(seconds(parse, content, arguments.repeats))
     size = sum(map(len, contents)) / 1e6
     print(f"{len(contents)} files, {1000 * size / len(contents):.0f} KB on average, one core")
+    ours, found = times["parse_skeleton"], {}
     for name, taken in times.items():
-        rates = f"{len(taken) / sum(taken):7.0f} files/s {size / sum(taken):7.1f} MB/s"
-        ratios = [t / fast for t, fast in zip(taken, times["parse_skeleton"], strict=True)]
-        print(f"{name:25s} {rates}; time {statistics.median(ratios):5.1f} (median of the files)")
+        ratio = statistics.median(t / fast for t, fast in zip(taken, ours, strict=True))
+        found[name] = {
+            "files_per_s": round(len(taken) / sum(taken)),
+            "mb_per_s": round(size / sum(taken), 1),
+            "time": round(ratio, 2),
+        }
+        rates = f"{found[name]['files_per_s']:7} files/s {found[name]['mb_per_s']:7.1f} MB/s"
+        print(f"{name:25s} {rates}; time {ratio:5.1f} (median of the files)")
+    if arguments.out:
+        head = {"what": "parsing raw files of NTU RGB+D, one core", "machine": machine()}
+        ratio = found["line by line, float()"]["time"]
+        write(arguments.out, head | {"times_line_by_line": ratio, "parsers": found})
 
 
 if __name__ == "__main__":

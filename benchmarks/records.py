@@ -65,6 +65,6 @@ def compared(without: frcore.Predictions, with_head: frcore.Predictions) -> dict
 
 def write(path: Path, result: dict[str, Any]) -> None:
     """Replaces a file of results."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, json.dumps(result, indent=2) + "\n")
     logging.getLogger(__name__).info("Written: %s", path)

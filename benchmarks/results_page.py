@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from targets import HEADS, rows
+
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 HEAD = """# Measured results
 
@@ -43,7 +45,15 @@ def page() -> str:
         record = json.loads(path.read_text(encoding="utf-8"))
         if "runs" in record:
             parts.append(section(path.name, record))
-    return "\n".join(parts)
+    return "\n".join([*parts, speed()])
+
+
+def speed() -> str:
+    """What `make bench` measured, beside what is aimed at."""
+    lines = ["## Speed", "", "`bench_*.json`, by `make bench`; targets are those of two CPU cores."]
+    where = json.loads((RESULTS / "bench_training.json").read_text(encoding="utf-8"))
+    lines[-1] += f" The training step: {where['conditions']}."
+    return "\n".join([*lines, "", *table((*HEADS[:3], "target is"), rows(RESULTS)), ""])
 
 
 def section(name: str, record: Mapping[str, Any]) -> str:

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from frcore.errors import UserError
 from frcore.files import write_errors
+from frcore.ranks import alone
 from frcore.run import Run
-
-if TYPE_CHECKING:
-    pass
 
 TENSORBOARD = "tensorboard"  # in a run's directory
 
@@ -30,7 +28,8 @@ def tell(callbacks: Sequence[Callback], event: str, *args: Any) -> None:
     for callback in callbacks:
         method = getattr(callback, event, None)
         if method is not None:
-            method(*args)
+            with alone():  # it may predict, for which the run's other processes are not there
+                method(*args)
 
 
 def headline(row: Mapping[str, Any], epochs: int) -> str:

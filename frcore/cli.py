@@ -88,7 +88,6 @@ def train(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages.")] = False,
 ) -> None:
     """Train a recipe; started again with the same command, it goes on where it stopped."""
-    from frcore.callbacks import TensorBoard
     from frcore.config import load_recipe
 
     if verbose:
@@ -99,10 +98,14 @@ def train(
     overrides |= {} if seed is None else {"seed": seed}
     config = load_recipe(recipe, overrides)  # mistakes are found before torch is imported
 
+    from frcore.callbacks import TensorBoard
+    from frcore.ranks import launch
     from frcore.train import fit
 
     begin, watched = time.time(), {"callbacks": [TensorBoard()]} if tensorboard else {}
     run = fit(config, out=out, **watched)
+    if launch().rank > 0:  # of several processes the first one speaks
+        raise typer.Exit(0 if run.state == "finished" else INTERRUPTED)
     _stop_if_interrupted(run)
     mark = run.path / "state.json"
     if mark.is_file() and mark.stat().st_mtime < begin:

@@ -180,12 +180,13 @@ class TrainConfig(_Config):
     """How long, how exactly, on what."""
 
     epochs: int = Field(65, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1)  # of all processes of the run together
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the backbone; the head is always fp32
     select: Literal["last", "val_best", "test_best"] = "last"  # test_best: only to reproduce papers
     eval_every: int = Field(1, ge=1)  # epochs
     device: str = "auto"  # auto, cpu, cuda or cuda:<number>
     threads: int | None = Field(None, ge=1)  # CPU threads; None: torch's choice
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"  # torch.compile
     deterministic: Switch = False  # bit-equal resume on CUDA; the CPU always is
 
     @field_validator("device")
@@ -221,12 +222,13 @@ class RunConfig(_Config):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over all that shapes the result (not names, device, threads, residence).
+        """16 hex digits over all that shapes the result: not names, device, threads, residence or
+        compilation.
 
         Values that are the default do not count, so that a key which a later version adds leaves
         the hashes of older runs as they are.
         """
-        train = self.train.model_copy(update={"device": "auto", "threads": None})
+        train = self.train.model_copy(update={"device": "auto", "threads": None, "compile": "off"})
         data = self.data.model_copy(update={"residence": "auto"})
         content = self.model_copy(update={"train": train, "data": data}).model_dump(
             mode="json", exclude={"name", "description"}, exclude_defaults=True

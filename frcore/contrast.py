@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frcore.sharing import summed
+
 Anchors = Literal["true_positive", "all"]
 
 
@@ -61,6 +63,7 @@ def contrast(
     momentum: float,
     seen: Tensor | None = None,
     update: bool = True,
+    counted: bool = True,
 ) -> tuple[Tensor, Tensor, ContrastStats]:
     """The contrastive loss with FN and FP terms of B branches at once (Eq. 3-8).
 
@@ -74,17 +77,20 @@ def contrast(
         temperature: tau. momentum: alpha.
         seen: (B, K) bool, for warm start: classes that have a prototype; None: all of them count.
         update: move the prototypes (Eq. 3); False in evaluation.
+        counted: False where these are clips of another rank, done again: centres and counts are
+            those of all ranks' clips, each once.
 
     Returns:
-        Losses (B,), prototypes after the step (B, K, D), through which the batch means get their
-        gradient, and statistics.
+        Losses (B,), means over these clips; prototypes after the step (B, K, D), through which the
+        batch means get their gradient; and statistics.
     """
     labels, *floats = outcomes
     confidence, tp, fn, fp = (t.to(features.dtype) for t in floats)
     members = torch.cat([tp, fn, fp], 1).t()  # (3K, N)
-    counts = members.sum(1).view(3, -1)  # (3, K)
+    sums, counts = summed(members @ features, members.sum(1), counted=counted)  # of all ranks
+    centres = sums / counts.clamp(min=1)[:, None]  # (B, 3K, D)
+    counts = counts.view(3, -1)  # (3, K)
     has_tp, has_fn, has_fp = counts > 0
-    centres = (members @ features) / counts.clamp(min=1).view(-1, 1)  # (B, 3K, D)
     tp_mean, fn_mean, fp_mean = centres.chunk(3, dim=1)
 
     if update:

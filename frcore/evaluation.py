@@ -14,7 +14,9 @@ from frcore.data.augment import ClipPipeline
 from frcore.device import autocast
 from frcore.display import SILENT
 from frcore.errors import unknown_name
+from frcore.ranks import here, highest
 from frcore.recognizer import Recognizer
+from frcore.sharing import join_rows
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ def forward_split(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits (N, K) and features {space: (N, D)} of all clips of a pipeline, float32 on the CPU.
 
-    The model is in evaluation mode meanwhile and in its former mode afterwards.
+    The model is in evaluation mode meanwhile and in its former mode afterwards. Where several
+    processes make one run, each does some of the batches and gets the rows of all.
 
     Args:
         model: on its device.
@@ -49,7 +52,7 @@ def forward_split(
 
     Raises:
         UserError: for a space that the model does not have.
-        Stopped: when `stopped()` is true.
+        Stopped: when `stopped()` is true, in any process.
     """
     known = (BACKBONE_SPACE, *(model.head.spaces if model.head is not None else ()))
     for space in spaces:
@@ -59,25 +62,35 @@ def forward_split(
     logits: list[Tensor] = []
     features: dict[str, list[Tensor]] = {space: [] for space in spaces}
     batches = torch.arange(len(pipeline.clips)).split(batch_size)
+    own = batches[here().rank :: here().size]
+    asked = False
     bar = {"desc": "evaluation", "unit": "batch", "delay": 2, "leave": False}
     model.eval()
     try:
-        with closing(pipeline.batches([(index, 0) for index in batches])) as made:
-            for clips in tqdm(made, total=len(batches), disable=SILENT.get(), **bar):
-                if stopped():
-                    raise Stopped
+        with closing(pipeline.batches([(index, 0) for index in own or batches[:1]])) as made:
+            for clips in tqdm(made, total=len(own), disable=SILENT.get(), **bar):
+                if asked := stopped():
+                    break
                 with autocast(device, dtype):
                     out = model(clips.to(device))
                 logits.append(out.logits.float())
                 for space, parts in features.items():
-                    own = space == BACKBONE_SPACE
-                    part = (
-                        out.embedding if own else model.head.project(out.stages, len(clips), space)
-                    )
+                    if space == BACKBONE_SPACE:
+                        part = out.embedding
+                    else:
+                        part = model.head.project(out.stages, len(clips), space)
                     parts.append(part.float())
     finally:
         model.train(was_training)
-    return torch.cat(logits).cpu(), {s: torch.cat(parts).cpu() for s, parts in features.items()}
+    if highest(int(asked)):
+        raise Stopped
+    places = torch.cat(own) if own else torch.arange(0)
+
+    def whole(parts: list[Tensor]) -> Tensor:
+        rows = torch.cat(parts).cpu()[: len(places)]  # none of a batch that others did
+        return join_rows(rows, places, len(pipeline.clips))
+
+    return whole(logits), {space: whole(parts) for space, parts in features.items()}
 
 
 def unusable_clips(pipeline: ClipPipeline, finite: Tensor) -> str:

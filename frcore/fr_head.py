@@ -97,13 +97,18 @@ class PrototypeContrast(nn.Module):
 
 
 def contrast_branches(
-    branches: Sequence[PrototypeContrast], features: Tensor, outcomes: Outcomes
+    branches: Sequence[PrototypeContrast],
+    features: Tensor,
+    outcomes: Outcomes,
+    *,
+    counted: bool = True,
 ) -> tuple[Tensor, ContrastStats]:
     """Runs branches of one width together and stores their moved prototypes.
 
     Args:
         branches: B branches that share their options.
         features: (B, N, D), projected.
+        counted: see `contrast`.
 
     Returns:
         Losses (B,) and statistics.
@@ -116,6 +121,7 @@ def contrast_branches(
         outcomes,
         seen=torch.stack([b.seen for b in branches]) if first.warm_start else None,
         update=first.training,
+        counted=counted,
         **first.options,
     )
     if first.training:
@@ -233,8 +239,14 @@ class FRHead(nn.Module):
         """(K, D) class prototypes of a space."""
         return self.contrast[_module_name(space)].prototypes
 
-    def forward(self, stages: Sequence[Tensor], labels: Tensor, logits: Tensor) -> FRHeadOutput:
-        """The head's loss for stage maps (N*M, C', T', V), labels (N,) and logits (N, K)."""
+    def forward(
+        self, stages: Sequence[Tensor], labels: Tensor, logits: Tensor, *, counted: bool = True
+    ) -> FRHeadOutput:
+        """The head's loss for stage maps (N*M, C', T', V), labels (N,) and logits (N, K).
+
+        In one of several processes: the mean over its clips, contrasted with centres over the clips
+        of all of them that are `counted`.
+        """
         branches = list(self.contrast.values())
         results = []
         with torch.autocast(logits.device.type, enabled=False):
@@ -243,7 +255,8 @@ class FRHead(nn.Module):
             pairs = zip(branches, features, strict=True)
             for _, group in groupby(pairs, key=lambda pair: pair[1].shape[1]):  # of one width
                 some, together = zip(*group, strict=True)
-                results.append(contrast_branches(some, torch.stack(together), outcomes))
+                together = torch.stack(together)
+                results.append(contrast_branches(some, together, outcomes, counted=counted))
         losses, stats = zip(*results, strict=True)
         losses = torch.cat(losses)
         _, fn_cosine, fp_cosine = (torch.cat(parts) for parts in zip(*stats, strict=True))

@@ -267,6 +267,7 @@ def _metadata(
         "model": meta["model"],
         "checkpoint": checkpoint.sha256,
         "fingerprint": store.fingerprint,
+        "preset": store.preset,
     }
     if "imported" in meta:  # how it was trained is not known
         return common | {"source": meta["imported"]["source"], "run": checkpoint.path.stem}

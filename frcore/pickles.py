@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from frcore.errors import UserError
 from frcore.pickled_arrays import (
     Builder,
@@ -27,6 +29,7 @@ from frcore.pickled_arrays import (
 
 MAX_DEPTH = 8  # of lists, tuples and dictionaries within each other
 MAX_STEPS = 50_000_000  # of a byte each, they could fill the memory; NTU RGB+D 120 takes 5 million
+_STEPS_A_LOOK = 50_000  # at the clock, for the progress bar: a tenth of a second
 LARGE = 1024  # bytes or text above this are left in the file, if reading is lazy
 
 # Opcodes that push what stands behind them; ints, floats, text and bytes are decoded by pickletools
@@ -71,7 +74,7 @@ def read_pickle(path: Path, *, lazy: bool = False) -> Any:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        return _plain(_Machine().run(file), {}, 0)
+        return _plain(_Machine().run(file, path.name), {}, 0)
     except Refused as error:
         raise UserError(
             f"{path} is refused: it is a pickle that wants {error}. Only numbers, text, lists, "
@@ -99,15 +102,25 @@ class _Machine:
         self.marked: list[list[Any]] = []  # stacks below the marks
         self.memo: dict[int, Any] = {}
 
-    def run(self, file: mmap.mmap | io.BytesIO) -> Any:
-        """The value that is on the stack at STOP."""
+    def run(self, file: mmap.mmap | io.BytesIO, name: str) -> Any:
+        """The value that is on the stack at STOP; a bar of this name if it takes long."""
         mapped = isinstance(file, mmap.mmap)
-        for _ in range(MAX_STEPS):
+        file.seek(0, io.SEEK_END)
+        size = file.tell()
+        file.seek(0)
+        with tqdm(total=size, desc=name, unit="B", unit_scale=True, delay=1) as bar:
+            return self._run(file, mapped, bar)
+
+    def _run(self, file: mmap.mmap | io.BytesIO, mapped: bool, bar: tqdm) -> Any:
+        for step in range(MAX_STEPS):
+            if step % _STEPS_A_LOOK == 0:
+                bar.update(file.tell() - bar.n)
             code = file.read(1)
             if code not in _OPCODES:
                 raise ValueError(f"unknown operation {code!r}" if code else "it ends before STOP")
             name, reader = _OPCODES[code]
             if name == "STOP":
+                bar.update(file.tell() - bar.n)
                 return self.stack.pop()
             if mapped and name in _LONG:
                 self._step(name, _in_place(file, name))

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -185,12 +186,21 @@ class StopRequest:
     KeyboardInterrupt. Outside the main thread it does nothing (Python allows no handlers there).
     A process that was started with `living_with_us` also takes the end of its parent, whatever
     ended it, as a SIGTERM.
+
+    Args:
+        agree: makes of a signal's number (0: none) the one that all processes of a run go by.
+        once: a further signal changes nothing: torchrun hands on what a scheduler may have sent to
+            all processes already, and has its own way with those that do not leave.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, agree: Callable[[int], int] = lambda number: number, *, once: bool = False
+    ) -> None:
         parent = os.environ.get(_PARENT, "")
         self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
+        self._agree, self._once = agree, once
         self._asked = False
+        self.agreed = False  # what `ask` said last
         self.signal: signal.Signals | None = None  # which came first
         self._before: dict[int, Any] = {}
 
@@ -207,10 +217,18 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether to stop."""
+        """Whether this process was told to stop."""
         if not self._asked and self._parent not in (None, os.getppid()):
             self._asked, self.signal = True, signal.SIGTERM
         return self._asked
+
+    def ask(self) -> bool:
+        """Whether to stop here: all processes of a run or none, which therefore ask together."""
+        number = self._agree(int(self.signal) if self.requested else 0)
+        self.agreed = number > 0
+        if self.agreed:
+            self._asked, self.signal = True, signal.Signals(number)
+        return self.agreed
 
     @property
     def exit_code(self) -> int:
@@ -220,10 +238,32 @@ class StopRequest:
     def _handle(self, number: int, frame: Any) -> None:
         if not self._asked:
             self._asked, self.signal = True, signal.Signals(number)
+        elif self._once:
+            pass
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
             os._exit(128 + number)  # no clean-up: every file is safe against that
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """SIGTERM raises SystemExit(143), so that processes are ended and locks removed on the way.
+
+    Outside the main thread it does nothing (Python allows no handlers there).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def cores() -> int:

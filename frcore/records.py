@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 
 from frcore.fr_head import FRHeadOutput
+from frcore.ranks import is_first, reduce_
+
+_NOBODY = {"predicted": -1, "p_true": math.nan}  # else sums, from 0
 
 
 class EpochRecord:
     """Running sums of one training epoch: losses, outcomes, calibration, each clip's prediction.
+
+    In one of several processes: its part of them, until `collect` brings all to the first.
 
     Args:
         num_clips: N, clips of the training split.
@@ -46,8 +51,8 @@ class EpochRecord:
             "skipped": zeros(),  # steps that were not
             "correct": zeros(),
             "ce": zeros(),
-            "predicted": torch.full(views, -1, dtype=torch.int32, device=device),
-            "p_true": torch.full(views, math.nan, device=device),
+            "predicted": torch.full(views, _NOBODY["predicted"], dtype=torch.int32, device=device),
+            "p_true": torch.full(views, _NOBODY["p_true"], device=device),
         }
         if spaces is not None:
             self.sums |= {
@@ -69,6 +74,8 @@ class EpochRecord:
         ce: Tensor,
         head: FRHeadOutput | None,
         ok: Tensor,
+        *,
+        counted: bool = True,
     ) -> None:
         """Adds one step of n views, if it was applied.
 
@@ -79,32 +86,47 @@ class EpochRecord:
             ce: scalar, the batch's mean.
             head: what the head said.
             ok: bool scalar on the device: the step was applied.
+            counted: False where another rank adds these views.
         """
-        sums, n = self.sums, len(labels)
-        logits = logits.detach().float()
-        predicted = logits.argmax(1)
-        p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+        sums = self.sums
 
         def grow(name: str, value: Tensor | float) -> None:
             # A plain number stays one: as a tensor it would be copied to the device and waited for.
             value = value.double() if isinstance(value, Tensor) else value
             sums[name] += torch.where(ok, value, 0.0)
 
-        grow("views", float(n))
-        sums["skipped"] += (~ok).double()
-        grow("correct", (predicted == labels).sum())
-        grow("ce", ce.detach() * n)
-        view = repeat, index  # each is in one step an epoch
-        sums["predicted"][view] = torch.where(ok, predicted.int(), -1)
-        sums["p_true"][view] = torch.where(ok, p_true, math.nan)
-        if head is not None:
-            grow("cl", head.loss.detach() * n)
-            grow("branches", head.branch_losses.double() * n)
-            grow("counts", head.stats.counts)
-            grow("fn_cosine", head.stats.fn_cosine)
-            grow("fp_cosine", head.stats.fp_cosine)
-            grow("fn_batches", head.stats.counts[1] > 0)
-            grow("fp_batches", head.stats.counts[2] > 0)
+        if counted:
+            n, logits = len(labels), logits.detach().float()
+            predicted = logits.argmax(1)
+            p_true = torch.softmax(logits, 1).gather(1, labels[:, None]).squeeze(1)
+            grow("views", float(n))
+            grow("correct", (predicted == labels).sum())
+            grow("ce", ce.detach() * n)
+            view = repeat, index  # each is in one step an epoch
+            sums["predicted"][view] = torch.where(ok, predicted.int(), _NOBODY["predicted"])
+            sums["p_true"][view] = torch.where(ok, p_true, _NOBODY["p_true"])
+            if head is not None:
+                grow("cl", head.loss.detach() * n)
+                grow("branches", head.branch_losses.double() * n)
+        if is_first():  # every rank knows the same of the whole batch
+            sums["skipped"] += (~ok).double()
+            if head is not None:
+                grow("counts", head.stats.counts)
+                grow("fn_cosine", head.stats.fn_cosine)
+                grow("fp_cosine", head.stats.fp_cosine)
+                grow("fn_batches", head.stats.counts[1] > 0)
+                grow("fp_batches", head.stats.counts[2] > 0)
+
+    def collect(self) -> None:
+        """Brings what every rank has added to the first one; the others begin anew."""
+        for name, value in self.sums.items():
+            if name in _NOBODY:  # -1 or NaN where a rank has not seen a view
+                seen = reduce_(value.nan_to_num(-1), "max")
+                value.copy_(torch.where(seen < 0, _NOBODY[name], seen))
+            else:
+                reduce_(value)
+            if not is_first():
+                value.fill_(_NOBODY.get(name, 0))
 
     @property
     def skipped_steps(self) -> int:
@@ -180,6 +202,7 @@ class EpochRecord:
         return {f"meters.{k}": v for k, v in self.sums.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Continues from the sums of a checkpoint."""
+        """Continues from the sums of a checkpoint, which the first rank takes up."""
         for name, value in self.sums.items():
-            value.copy_(tensors[name])
+            if is_first():
+                value.copy_(tensors[name])

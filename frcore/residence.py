@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from frcore.data.augment import ClipPipeline
+from frcore.ranks import here
 
 Residence = Literal["auto", "device", "stream"]
 
@@ -29,7 +30,8 @@ def is_resident(size: int, device: torch.device, residence: Residence = "auto") 
     if residence != "auto":
         return residence == "device"
     free = free_memory(device)
-    return free is None or size <= free / 2
+    copies = here().local_size if device.type == "cpu" else 1  # of a run's processes: one each
+    return free is None or copies * size <= free / 2
 
 
 def free_memory(device: torch.device) -> int | None:

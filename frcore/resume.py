@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from frcore.checkpoint import Checkpoint, match_tensors
+from frcore.config import RunConfig
 from frcore.data.store import Store
 from frcore.errors import UserError
+from frcore.ranks import here
 from frcore.records import EpochRecord
+from frcore.run import Run
+from frcore.run_dir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +66,33 @@ def check_same_data(path: Path, metadata: Mapping[str, Any], store: Store) -> No
         )
 
 
-def note_other_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Warns that a resumed run is no longer bit-equal to one that was never stopped."""
+def record_environment(
+    directory: RunDir, config: RunConfig, store: Store, device: torch.device
+) -> None:
+    """Writes configuration and environment of a run that begins or goes on.
+
+    Where it goes on under other conditions, says that it is no longer bit-equal to one that was
+    never stopped.
+    """
+    before = Run(directory.path).environment
+    directory.write_config(
+        config.model_dump(mode="json"),
+        config_hash=config.hash,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        processes=here().size,
+        backend=here().backend(device),
+        data={"fingerprint": store.fingerprint, "preset": store.preset},
+    )
+    now = Run(directory.path).environment
     changed = [
         f"{name} {old.get(name)} -> {new.get(name)}"
         for old, new, names in (
-            (before, now, ("device", "threads")),
+            (before, now, ("device", "threads", "processes")),
             (before.get("versions", {}), now.get("versions", {}), ("frcore", "torch")),
         )
         for name in names
-        if before and old.get(name) != new.get(name)
+        if name in old and old[name] != new.get(name)
     ]
     if changed:
         log.warning(

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from frcore.checkpoint import BEST, rotate_and_save, save_checkpoint
 from frcore.errors import UserError
 from frcore.files import (
     atomic_write,
@@ -112,6 +113,14 @@ class RunDir:
         """Replace a JSON file in one step."""
         atomic_write(self.path / name, json.dumps(data, indent=2) + "\n")
 
+    def save(self, tensors: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        """Write last.safetensors; the one before it becomes previous.safetensors."""
+        rotate_and_save(self.path, tensors, metadata)
+
+    def save_best(self, tensors: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        """Write best.safetensors."""
+        save_checkpoint(self.path / BEST, tensors, metadata)
+
     def finish(self, epoch: int) -> None:
         """Mark the run as finished after `epoch` epochs."""
         self.write_json(STATE, {"state": "finished", "epoch": int(epoch)})
@@ -205,6 +214,34 @@ class RunDir:
         self.truncate_metrics(epoch)
         for name in LOGS:
             self.truncate_arrays(name, epoch)
+
+
+class WatchedDir(RunDir):
+    """The directory of a run for a process of it that leaves the writing to another one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Nothing."""
+
+    def save(self, tensors: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def save_best(self, tensors: Mapping[str, Any], metadata: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def append_arrays(self, name: str, epoch: int, *arrays: object, **fixed: object) -> None:
+        """Nothing."""
+
+    def truncate(self, epoch: int) -> None:
+        """Nothing."""
 
 
 def _is_unused(path: Path) -> bool:

@@ -60,10 +60,25 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
         level = logging.INFO if store.benchmark.name in BUILT_IN else logging.WARNING
         text = "data.persons=%d: of the %d persons of a clip only the first count."
         log.log(level, text, persons, most)
+    _tell_dropped(store, config)
     there = {split: pipeline for split, pipeline in found.items() if pipeline is not None}
     tell_residence(there, device, free)
     judges = {split: there[split] for split in ("val", "test") if split in there}
     return Splits(found["train"], judges, _unseen(store, config, judges))
+
+
+def _tell_dropped(store: Store, config: RunConfig) -> None:
+    if config.data.duplicates == "keep":
+        return
+    every = split_rows(store, "train", config.data.model_copy(update={"duplicates": "keep"}))
+    dropped = len(every) - len(split_rows(store, "train", config.data))
+    if dropped:
+        log.warning(
+            "%d of %d training clips are left out: their content is also in val or test "
+            "(data.duplicates='drop').",
+            dropped,
+            len(every),
+        )
 
 
 def _unseen(store: Store, config: RunConfig, judges: dict[str, ClipPipeline]) -> dict[str, Tensor]:

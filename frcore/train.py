@@ -1,6 +1,5 @@
 """The training loop: `fit` a recipe into a run directory, resumable at any step, bit for bit."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -13,29 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from frcore import ranks, sharing
 from frcore.callbacks import Callback, headline, tell
-from frcore.checkpoint import (
-    BEST,
-    LAST,
-    load_latest,
-    read_metadata,
-    rotate_and_save,
-    save_checkpoint,
-)
+from frcore.checkpoint import LAST, load_latest, read_metadata
 from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import get_benchmark, open_store
-from frcore.data.random import batch_ends, epoch_order
+from frcore.data.random import batch_ends, dropout_seed, epoch_batches
 from frcore.data.store import Store
-from frcore.device import autocast, choose_device, choose_precision, torch_settings
+from frcore.device import autocast, choose_device, choose_precision, compiled, torch_settings
+from frcore.display import SILENT
 from frcore.evaluation import Stopped, judge_splits
 from frcore.guard import StepGuard
 from frcore.optim import build_optimizer, learning_rate
 from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
-from frcore.resume import check_same_data, note_other_environment, restore_state, training_state
+from frcore.resume import check_same_data, record_environment, restore_state, training_state
 from frcore.run import Run
-from frcore.run_dir import RunDir, choose_run_dir
+from frcore.run_dir import RunDir, WatchedDir, choose_run_dir
 from frcore.splits import load_splits
 
 log = logging.getLogger(__name__)
@@ -68,10 +62,9 @@ def fit(
         NonFiniteError: three steps in a row gave a loss or gradients that are not finite.
         SystemExit: with code 143 after SIGTERM; the run is saved and resumable.
     """
-    config = load_recipe(recipe_or_config, overrides)
-    device = choose_device(config.train.device)
+    config, process = load_recipe(recipe_or_config, overrides), ranks.launch()
+    device = choose_device(config.train.device, process)
     check_model(config, get_benchmark(config.benchmark))  # before any data is read
-    store = open_store(config.benchmark)
     if config.optim.warmup_epochs >= config.train.epochs:
         log.warning(
             "optim.warmup_epochs=%d is not over when training is (train.epochs=%d).",
@@ -79,27 +72,42 @@ def fit(
             config.train.epochs,
         )
     told = [*callbacks, *([live] if live is not None else [])]
+    sharing.check_batch_size(config.train.batch_size, process)
+    with ranks.joined(process, device):
+        with ranks.first_goes_first():
+            store = open_store(config.benchmark)
+        path, finished = ranks.from_first(lambda: _find_run(out, config))
+        told = told if ranks.is_first() else []
+        if not finished:
+            return _train(config, store, path, device, told)
+    if (path / LAST).is_file():
+        check_same_data(path / LAST, read_metadata(path / LAST), store)
+    log.info("%s is finished already; delete it to train again.", path)
+    run = Run.open(path)
+    for event in ("on_start", "on_end"):  # a live view shows what is there
+        tell(told, event, run)
+    return run
+
+
+def _find_run(out: str | Path | None, config: RunConfig) -> tuple[Path, bool]:
+    """The directory of a configuration's run, and whether it is finished."""
     path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
-    if resumed and Run.open(path).state == "finished":
-        if (path / LAST).is_file():
-            check_same_data(path / LAST, read_metadata(path / LAST), store)
-        log.info("%s is finished already; delete it to train again.", path)
-        run = Run.open(path)
-        for event in ("on_start", "on_end"):  # a live view shows what is there
-            tell(told, event, run)
-        return run
+    return path, resumed and Run.open(path).state == "finished"
+
+
+def _train(
+    config: RunConfig, store: Store, path: Path, device: torch.device, told: Sequence[Callback]
+) -> Run:
+    """Trains in a directory from where it is to the end, or until it is stopped."""
+    ranks.check_alike(configuration=config.hash, clips=store.fingerprint, torch=torch.__version__)
     settings = torch_settings(device, config.train.threads, config.train.deterministic)
-    with RunDir(path) as directory, StopRequest() as stop, settings:
-        trainer = Trainer(config, store, directory, device)
-        before = Run(path).environment
-        directory.write_config(
-            config.model_dump(mode="json"),
-            config_hash=config.hash,
-            device=str(device),
-            threads=torch.get_num_threads(),
-        )
-        note_other_environment(before, Run(path).environment)
-        trainer.run(stop, told)
+    with StopRequest(agree=ranks.highest, once=ranks.here().size > 1) as stop:
+        with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
+            trainer = Trainer(config, store, directory, device)
+            with ranks.first_goes_first():
+                record_environment(directory, config, store, device)
+            trainer.run(stop, told)
+        ranks.wait_for_all()  # the directory is as the first one leaves it
     if stop.signal is not None and stop.signal.name == "SIGTERM":
         raise SystemExit(stop.exit_code)
     return Run.open(path)
@@ -130,7 +138,9 @@ class Trainer:
 
     def _build_model(self) -> None:
         torch.manual_seed(self.config.seed)
-        self.model = build_recognizer(self.config, self.store.benchmark).to(self.device)
+        model = build_recognizer(self.config, self.store.benchmark).to(self.device)
+        self.model = sharing.share_norms(model, self.device)
+        self.forward = compiled(self.model, self.config.train.compile)
         self.optimizer = build_optimizer(self.model, self.config.optim)
 
     def _new_record(self) -> EpochRecord:
@@ -147,6 +157,7 @@ class Trainer:
     def _resume(self) -> None:
         """Goes to where the last checkpoint is, and cuts the logs back to it."""
         checkpoint = load_latest(self.directory.path)
+        ranks.check_alike(checkpoint=None if checkpoint is None else checkpoint.sha256)
         if checkpoint is not None:
             meta = checkpoint.metadata
             check_same_data(checkpoint.path, meta, self.store)
@@ -177,13 +188,14 @@ class Trainer:
             unit="step",
             mininterval=0.5,
             smoothing=0,  # the mean rate: evaluations between epochs would throw a recent one off
+            disable=SILENT.get(),
         )
         tell(callbacks, "on_start", run)
         try:
             with bar:
-                while self.epoch < epochs and not stop.requested:
+                while self.epoch < epochs and not stop.ask():
                     self._train_epoch(bar, stop)
-                    row = None if stop.requested else self._end_epoch(stop)
+                    row = None if stop.agreed else self._end_epoch(stop)
                     if row is not None:
                         bar.set_postfix_str(headline(row, epochs))
                         tell(callbacks, "on_epoch", run, row)
@@ -197,6 +209,7 @@ class Trainer:
             self.directory.finish(self.epoch)
             return
         if self.step > 0:
+            self._gather()
             self._save()
         log.warning(
             "Stopped after epoch %d, step %d. Start it again to go on from there.",
@@ -207,14 +220,17 @@ class Trainer:
     def _train_epoch(self, bar: tqdm, stop: StopRequest) -> None:
         """Steps to the end of the epoch or to a stop."""
         config, train = self.config, self.splits.train
-        order = epoch_order(
-            train.clips.keys, seed=config.seed, epoch=self.epoch, repeats=config.data.repeats
-        )
-        ends = batch_ends(self.views_per_epoch, config.train.batch_size)
-        batches = list(zip(*(o.tensor_split(ends[:-1]) for o in order), strict=True))[self.step :]
+        batches = epoch_batches(
+            train.clips.keys,
+            config.train.batch_size,
+            seed=config.seed,
+            epoch=self.epoch,
+            repeats=config.data.repeats,
+        )[self.step :]
+        parts = [tuple(x[sharing.part_of(len(x)).rows] for x in batch) for batch in batches]
         self.model.train()
         begin = time.perf_counter() - self.seconds
-        with closing(train.batches(batches, epoch=self.epoch)) as made:
+        with closing(train.batches(parts, epoch=self.epoch)) as made:
             for (index, repeat), clips in zip(batches, made, strict=True):
                 self._train_step(index, repeat, clips)
                 self.step += 1
@@ -223,38 +239,43 @@ class Trainer:
                     now = {"epoch": self.epoch + 1, "train_acc": self.record.accuracy()}
                     now |= self.record.losses()
                     bar.set_postfix_str(headline(now, config.train.epochs), refresh=False)
-                if stop.requested:
+                if stop.ask():
                     break
         self.guard.read()
         self.seconds = time.perf_counter() - begin
 
     def _train_step(self, index: Tensor, repeat: Tensor, clips: Tensor) -> None:
-        """One update by a batch: clips (n, C, T, V, M), their places and their repeats (n,)."""
-        config, train = self.config, self.splits.train
+        """One update by a batch: places and repeats (N,) of its clips, and those of this rank's
+        part of it (n, C, T, V, M)."""
+        config, part = self.config, sharing.part_of(len(index))
         position = self.epoch + self.step / self.steps_per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config.optim, config.train.epochs, position)
-        torch.manual_seed(_dropout_seed(config.seed, self.epoch, self.step))
-        labels = train.clips.labels[index]
+        torch.manual_seed(dropout_seed(config.seed, self.epoch, self.step, ranks.here().rank))
+        own = index[part.rows]
+        labels = self.splits.train.clips.labels[own]
 
         self.guard.before_forward()
         with autocast(self.device, self.dtype):
-            out = self.model(clips)
-        logits = out.logits.float()
+            out = self.forward(clips)
+        logits, counted = out.logits, part.share > 0
         ce = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
         head, loss = None, ce
         if self.model.head is not None:
-            head = self.model.head(out.stages, labels, logits)
+            head = self.model.head(out.stages, labels, logits, counted=counted)
             loss = ce + config.head.weight * head.loss
+        loss = loss * part.share
         loss.backward()
+        loss = sharing.sum_gradients(self.guard.parameters, loss)  # of the whole batch
         ok = self.guard.step(loss, index, f"epoch {self.epoch + 1}, step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
-        self.record.add(index, repeat, labels, logits, ce, head, ok)
+        self.record.add(own, repeat[part.rows], labels, logits, ce, head, ok, counted=counted)
 
     def _end_epoch(self, stop: StopRequest) -> dict[str, Any] | None:
         """Evaluates, logs, saves; returns the row of metrics.csv, or None if stopped meanwhile."""
-        config, directory, epoch = self.config, self.directory.path, self.epoch + 1
+        config, epoch = self.config, self.epoch + 1
         begin = time.perf_counter()
+        self._gather()
         try:
             scores, judged = judge_splits(
                 self.model,
@@ -284,7 +305,7 @@ class Trainer:
         value = scores.get("test_acc" if config.train.select == "test_best" else "val_acc")
         if value is not None and value > (-1.0 if self.best is None else self.best):  # not if NaN
             self.best = value
-            save_checkpoint(directory / BEST, *self._state(row, best=True))
+            self.directory.save_best(*self._state(row, best=True))
         self._save(row)
         return row
 
@@ -321,13 +342,9 @@ class Trainer:
         return training_state(self.model, self.optimizer, record), metadata
 
     def _save(self, row: dict[str, Any] | None = None) -> None:
-        rotate_and_save(self.directory.path, *self._state(row))
+        self.directory.save(*self._state(row))
 
-
-def _dropout_seed(seed: int, epoch: int, step: int) -> int:
-    """64 bits for torch's generators, which then depend on nothing but the position.
-
-    Hashed: the generator of the CPU looks at the lower 32 bits only.
-    """
-    digest = hashlib.blake2b(f"{seed}/{epoch}/{step}/dropout".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    def _gather(self) -> None:
+        """Makes what each rank has for itself that of all: running statistics, the record."""
+        sharing.average_norms(self.model)
+        self.record.collect()

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from frviz.explorer.widget import Explorer
 
 SHOWN_CLIPS = 200  # rows of the report's tables of fixed and broken clips
-FACTS = ("model", "benchmark", "protocol", "stream", "split", "run", "seed", "epoch", "select",
-         "duplicates", "checkpoint", "source")  # fmt: skip
+FACTS = ("model", "benchmark", "preset", "protocol", "stream", "split", "run", "seed", "epoch",
+         "select", "duplicates", "checkpoint", "source")  # fmt: skip
 
 
 def compare(

@@ -86,6 +86,7 @@ def _warn_of_differences(members: list[Predictions]) -> None:
         "epoch": "epoch",
         "select": "select",
         "duplicates": "duplicates",
+        "preset": "preset of the clips",
         "config": "configuration beside the seed",
     }
     if any(run.metadata.get("select", "last") != "last" for run in members):

@@ -67,17 +67,18 @@ class Source:
     def __len__(self) -> int:
         return len(self._files)
 
+    def entry(self, name: str) -> zipfile.ZipInfo | Path:
+        """A file's entry in the zip's table of contents; its place in a folder."""
+        return self._files[name]
+
     def stamp(self, name: str) -> str:
-        """What changes with a file's content: size and checksum, or size and time of change.
+        """What changes with the content of a folder's file: its size and time of change.
 
         Raises:
             UserError: naming a file that cannot be asked.
         """
-        member = self._files[name]
-        if not isinstance(member, Path):
-            return f"{member.file_size} crc {member.CRC:08x}"
         try:
-            status = member.stat()
+            status = self._files[name].stat()
         except OSError as error:
             raise self._unreadable(name, error) from error
         if not stat.S_ISREG(status.st_mode):

@@ -19,7 +19,7 @@ class StoreReport:
     """What `check_store` found. Frames are counted from 0; ids are sample ids.
 
     Attributes:
-        name, protocol, fingerprint: what was checked.
+        name, preset, protocol, fingerprint: what was checked.
         clips, frames: how many; `lengths` is the shortest, median and longest clip in frames.
         splits: split -> clips.
         classes: one row a class: label, name, clips in train, val and test, copied test clips.
@@ -34,6 +34,7 @@ class StoreReport:
     """
 
     name: str
+    preset: str
     protocol: str
     fingerprint: str
     clips: int
@@ -73,6 +74,7 @@ class StoreReport:
             f"({shortest}..{longest} a clip, median {median:g}), "
             f"{counted(len(self.classes), 'class', 'classes')}",
             f"  protocol {self.protocol}: {splits}",
+            *([f"  preset {_plain(self.preset)}"] if self.preset else []),
             *(f"  NOTICE: {_plain(text, 500)}" for text in self.notices),
             _line("NaN or Inf", [f"{i} (frames {_some(f)})" for i, f in self.nonfinite.items()]),
             _line("empty (all zero)", self.empty),
@@ -111,6 +113,7 @@ def check_store(store: Store, protocol: str | None = None) -> StoreReport:
     copies = _copies(store.samples, part, "test")
     return StoreReport(
         name=store.benchmark.name,
+        preset=store.preset,
         protocol=protocol,
         fingerprint=store.fingerprint,
         clips=len(store),

@@ -185,15 +185,18 @@ def list_stores() -> None:
         (name, *_state(root / name, name), str(root / name))
         for name in [*known, *sorted(stores - set(known))]
     ]
-    show(table_of(rows, "benchmark", "state", "clips", "path"))
+    show(table_of(rows, "benchmark", "state", "clips", "preset", "path"))
 
 
-def _state(path: Path, name: str) -> tuple[str, str]:
+def _state(path: Path, name: str) -> tuple[str, str, str]:
+    """Of a store: whether it is there, its clips, its preset."""
     from frcore.data import open_store
+    from frcore.display import short
 
     if not (path / "store.json").is_file():
-        return ("made on first use" if name == "synthetic" else "absent"), ""
+        return ("made on first use" if name == "synthetic" else "absent"), "", ""
     try:
-        return "present", f"{len(open_store(path)):,}"
+        store = open_store(path)
     except UserError as error:
-        return f"unreadable: {error}", ""
+        return f"unreadable: {error}", "", ""
+    return "present", f"{len(store):,}", short(store.preset)

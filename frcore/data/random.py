@@ -78,6 +78,26 @@ def epoch_order(keys: Tensor, *, seed: int, epoch: int, repeats: int = 1) -> tup
     return index[order], repeat[order]
 
 
+def epoch_batches(
+    keys: Tensor, batch_size: int, *, seed: int, epoch: int, repeats: int = 1
+) -> list[tuple[Tensor, Tensor]]:
+    """The batches of an epoch: (index, repeat) of each, see `epoch_order` and `batch_ends`."""
+    order = epoch_order(keys, seed=seed, epoch=epoch, repeats=repeats)
+    ends = batch_ends(len(keys) * repeats, batch_size)
+    return list(zip(*(o.tensor_split(ends[:-1]) for o in order), strict=True))
+
+
+def dropout_seed(seed: int, epoch: int, step: int, rank: int = 0) -> int:
+    """64 bits for torch's generators, which then depend on nothing but the position.
+
+    Hashed: the generator of the CPU looks at the lower 32 bits only. Processes of a run, by `rank`,
+    drop each its own.
+    """
+    text = f"{seed}/{epoch}/{step}/dropout" + (f"/{rank}" if rank else "")
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
 def _mix(z: Tensor) -> Tensor:
     """SplitMix64's output function: a bijection of 64-bit integers in which every bit matters."""
     z = (z ^ _shift(z, 30)) * _MIX_1

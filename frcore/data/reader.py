@@ -36,6 +36,7 @@ def read_files(path: Path) -> tuple[Benchmark, pd.DataFrame, np.memmap, dict[str
             record["files"][CLIPS]["bytes"],
         )
         record["fingerprint"] = str(record["fingerprint"])
+        record["preset"] = str(record.get("preset", ""))
         record["notices"] = [str(text) for text in _list(record.get("notices", []))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path / RECORD, f"{type(error).__name__}: {error}") from error

@@ -21,6 +21,7 @@ from frcore.data.benchmarks import Benchmark
 from frcore.data.clips import SPLITS, ClipRecord, Repair, content_hash
 from frcore.data.reader import StoreError, read_files
 from frcore.data.writer import RECORD, write_files
+from frcore.display import short
 from frcore.errors import UserError, counted, did_you_mean, unknown_name
 
 __all__ = [
@@ -60,6 +61,7 @@ class Store:
         frames: (total,) float32, memory-mapped, read-only.
         fingerprint: 64 hex digits over ids, labels, contents and splits, and the skeleton.
         record: `store.json` as it stands (preset, counts, ...).
+        preset: how the clips were made, such as "field" or "clean"; "" where there is one way.
         notices: what was remarkable when it was made, such as an incomplete set.
     """
 
@@ -74,6 +76,7 @@ class Store:
         self.path, self.benchmark, self.samples, self.frames = path, benchmark, samples, frames
         self.record = record
         self.fingerprint: str = record["fingerprint"]
+        self.preset: str = record.get("preset", "")
         self.notices: tuple[str, ...] = tuple(record.get("notices", ()))
 
     def __len__(self) -> int:
@@ -83,8 +86,9 @@ class Store:
         protocol = self.protocol(None)
         counts = self.samples[f"split_{protocol}"].value_counts()
         splits = ", ".join(f"{counts[s]:,} {s}" for s in SPLITS[:3] if counts.get(s))
+        made = f", preset '{short(self.preset)}'" if self.preset else ""
         return (
-            f"Store('{self.benchmark.name}', {counted(len(self), 'clip')}, "
+            f"Store('{self.benchmark.name}'{made}, {counted(len(self), 'clip')}, "
             f"{counted(self.benchmark.num_classes, 'class', 'classes')}, {protocol}: {splits})"
         )
 

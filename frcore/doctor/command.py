@@ -82,7 +82,7 @@ def _diagnose(
             *machine.version_findings(),
         ]
     }
-    advice = machine.card_advice(here)
+    advice = machine.card_advice(here) + machine.compile_advice(here)
     if measured:
         from frcore.doctor import measure
 

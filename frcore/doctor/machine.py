@@ -178,6 +178,18 @@ def card_advice(m: Machine) -> list[str]:
     return []
 
 
+def compile_advice(m: Machine) -> list[str]:
+    """Whether torch.compile should be on: never measured here, as it takes minutes to begin."""
+    if m.device.type == "cuda" and m.train.compile == "off":
+        return [
+            "--set train.compile=default: torch.compile may be faster on a card; the first step "
+            "takes minutes, and rounding differs."
+        ]
+    if m.device.type == "cpu" and m.train.compile != "off":
+        return ["--set train.compile=off: on a CPU torch.compile was measured slower in float32."]
+    return []
+
+
 def settings_advice(m: Machine) -> list[str]:
     """Precision and threads that should be faster by rule; measuring knows better."""
     advice = []

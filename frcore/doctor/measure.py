@@ -145,6 +145,7 @@ def small_run(config: RunConfig, store: Path, batch: int, *, steps: int) -> RunC
         "optim.warmup_epochs": 0,
         "train.epochs": _EPOCHS,
         "train.batch_size": batch,
+        "train.compile": "off",  # it takes minutes to begin
         "train.select": "last",
     }
     return load_recipe(config, changes)

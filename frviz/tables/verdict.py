@@ -82,6 +82,13 @@ def _warnings(paired: Paired, names: tuple[str, str]) -> list[str]:
     for name, runs in zip(names, (paired.a, paired.b), strict=True):
         if best_on_test(*runs):
             said.append(f"The accuracy of {name} is flattered: its epoch was selected on test.")
+    presets = [
+        sorted({str(run.metadata["preset"]) for run in runs if run.metadata.get("preset")})
+        for runs in (paired.a, paired.b)
+    ]
+    if all(presets) and presets[0] != presets[1]:
+        (a, b), (of_a, of_b) = names, map(" and ".join, presets)
+        said.append(f"Their clips were prepared by other presets: {a} by {of_a}, {b} by {of_b}.")
     kept = {run.metadata.get("duplicates") for run in (*paired.a, *paired.b)} - {None}
     if paired.copies.any() and len(kept) > 1:
         said.append("One model was trained on copies of test clips and the other was not.")

@@ -15,10 +15,14 @@ from typer.testing import CliRunner
 from frcore import demo
 from frcore.callbacks import TensorBoard
 from frcore.cli import app
+from frcore.data.benchmarks import Benchmark
+from frcore.data.clips import ClipRecord
 from frcore.data.ntu.report import RULES
+from frcore.data.store import write_store
 from frcore.errors import UserError
 from frcore.predictions import Predictions
 from frcore.recipe_files import list_recipes
+from frcore.skeleton import Skeleton
 
 IMPORT = ("import-weights", "w.pt", "--backbone", "ctrgcn", "--benchmark", "ntu60")
 
@@ -229,6 +233,7 @@ def test_prepare_fetch_and_check_call_the_data_layer(module, tmp_path, monkeypat
 def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path):
     one = {"clips": 3, "bodies": 4, "frames": 5}
     report = {
+        "rules": {"name": "clean"},
         "files": {"found": 12, "prepared": 9},
         "left_out": {"bad file": 1, "excluded": 2},
         "exclude": {"names": 7, "matched": 2, "absent": 1, "unknown_lines": 0},
@@ -265,6 +270,7 @@ def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path
         "names to exclude 7 2 were there, 1 were not",
         "short bodies dropped 4 in 3 clips", "empty frames dropped 5 in 3 clips",
         "xsub train 9 as published", "xset train 8 published 54,468", "clips prepared 9",
+        "preset clean",
     ):  # fmt: skip
         assert text in shown
 
@@ -273,11 +279,17 @@ def test_data_list_names_benchmarks_that_are_absent_or_unreadable(tmp_path, monk
     monkeypatch.setenv("FRCORE_DATA", str(tmp_path))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "store.json").write_text("{")
+    stick = Skeleton("stick", ("a", "b"), ((1, 0),))
+    clips = [ClipRecord("c", 0, np.ones((2, 2, 3)), {"xsub": "train"})]
+    write_store(
+        tmp_path / "own", Benchmark("own", stick, ("k",), 1, 8, ("xsub",)), clips, preset="clean"
+    )
     result = run("data", "list")
     assert result.exit_code == 0, result.output
     lines = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if "│" in line}
     assert "absent" in lines["nw_ucla"] and "made on first use" in lines["synthetic"]
     assert "unreadable" in lines["mine"]
+    assert [cell.strip() for cell in lines["own"].split("│")[2:5]] == ["present", "1", "clean"]
     assert "absent" in lines["ntu60"] and "absent" in lines["ntu120"]
 
 

@@ -17,6 +17,7 @@ from frcore.cli import app
 from frcore.config import load_recipe
 from frcore.config_errors import ConfigError
 from frcore.data import from_arrays
+from frcore.data.random import dropout_seed
 from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
 from frcore.files import WriteError
@@ -24,7 +25,6 @@ from frcore.fr_head import FRHead
 from frcore.guard import StepGuard
 from frcore.run import Run
 from frcore.skeleton import Skeleton
-from frcore.train import _dropout_seed
 
 ONE_EPOCH = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
 
@@ -55,10 +55,10 @@ def test_the_tiny_recipe_trains_on_own_data(skeleton, tmp_path):
 def test_bfloat16_is_for_the_backbone_only(monkeypatch, tiny_config, tmp_path):
     seen, forward, project = set(), FRHead.forward, FRHead.project
 
-    def watched_forward(self, stages, labels, logits):
+    def watched_forward(self, stages, labels, logits, **options):
         seen.add(("stages", stages[-1].dtype))
         seen.add(("logits", logits.dtype))
-        output = forward(self, stages, labels, logits)
+        output = forward(self, stages, labels, logits, **options)
         seen.add(("loss", output.loss.dtype))
         return output
 
@@ -87,9 +87,9 @@ def test_bfloat16_is_for_the_backbone_only(monkeypatch, tiny_config, tmp_path):
 
 def test_dropout_differs_by_seed_epoch_and_step_for_generators_of_32_bits():
     places = [(s, e, n) for s in (0, 1, 2**31 - 1) for e in (0, 1, 4096) for n in (0, 1, 2**20)]
-    seeds = [_dropout_seed(*place) for place in places]
+    seeds = [dropout_seed(*place) for place in places]
     assert len({seed & 0xFFFFFFFF for seed in seeds}) == len(places)
-    assert _dropout_seed(0, 0, 0) == seeds[0]
+    assert dropout_seed(0, 0, 0) == seeds[0] != dropout_seed(0, 0, 0, rank=1)
     with torch.random.fork_rng(devices=[]):
         for seed in seeds:
             torch.manual_seed(seed)
@@ -271,3 +271,25 @@ def test_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
     assert result.exit_code == 0 and "finished" in result.stdout
     assert "Finished already" not in result.stdout
     assert "Finished already; delete" in CliRunner().invoke(app, command).stdout
+
+
+@pytest.mark.slow  # tracing ten blocks forward and backward takes half a minute
+def test_a_compiled_run_is_the_same_run(tiny_store, tiny_config, tmp_path, monkeypatch):
+    plain = frcore.fit(tiny_config, out=tmp_path / "plain")
+    modes = []
+
+    def traced(model, *, mode):  # as torch.compile does it, without the C++ compiler
+        modes.append(mode)
+        return torch_compile(model, backend="aot_eager")
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", traced)
+    run = frcore.fit(tiny_config, out=tmp_path / "compiled", **{"train.compile": "default"})
+    assert modes == ["default"]
+    assert run.config["train"]["compile"] == "default"
+    assert run.environment["config_hash"] == plain.environment["config_hash"]
+    expected = load_checkpoint(plain.path / "last.safetensors").tensors
+    found = load_checkpoint(run.path / "last.safetensors").tensors
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6, msg=name)

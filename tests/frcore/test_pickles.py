@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frcore import pickles
 from frcore.errors import UserError
 from frcore.pickled_arrays import StoredArray
 from frcore.pickles import read_pickle
@@ -282,3 +283,23 @@ def test_the_published_files_need_no_more_than_the_table(reference: Path) -> Non
             "numpy.core.multiarray _reconstruct",
         }
         assert len(read_pickle(path)) == 464
+
+
+def test_a_bar_follows_the_file_to_its_end(tmp_path, monkeypatch):
+    class Bar(pickles.tqdm):
+        def update(self, n=1):
+            super().update(n)
+            seen.append((self.n, self.total, self.desc))
+
+    seen = []
+    monkeypatch.setattr(pickles, "tqdm", Bar)
+    monkeypatch.setattr(pickles, "_STEPS_A_LOOK", 100)
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps([*range(300), np.zeros(5000)]))
+    size = path.stat().st_size
+    for lazy in (True, False):
+        seen.clear()
+        read_pickle(path, lazy=lazy)
+        places = [place for place, *_ in seen]
+        assert len(places) >= 4 and places == sorted(places)
+        assert seen[-1] == (size, size, "file.pkl")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from frcore.process import StopRequest
+from frcore.process import StopRequest, exit_on_sigterm
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 LOOP = """
@@ -94,3 +94,23 @@ def test_outside_the_main_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_sigterm_becomes_an_exception_for_a_while():
+    before, cleaned = signal.getsignal(signal.SIGTERM), []
+    with pytest.raises(SystemExit) as caught, exit_on_sigterm():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+    assert caught.value.code == 143 and cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+    def work():
+        with exit_on_sigterm():
+            cleaned.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert cleaned == [True, before]

@@ -95,6 +95,8 @@ def test_copies_of_test_clips_are_dropped_or_kept_and_known_either_way(
     seen = [i for i, own in zip(ids(test), unseen, strict=True) if not own]
     assert seen == ["test/000000", "test/000001", "test/000002"]
     assert "3 of 20 test clips are copies" in caplog.text and f"'{duplicates}'" in caplog.text
+    told = "3 of 32 training clips are left out: their content is also in val or test"
+    assert (told in caplog.text) is (duplicates == "drop")
     for name in seen:
         original = copied_store.clip(name)
         same = [np.array_equal(original, clip) for clip in splits.train.clips.arrays]

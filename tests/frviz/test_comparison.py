@@ -157,6 +157,16 @@ def test_what_makes_a_comparison_unfair_is_said(make) -> None:
     assert "no copy" not in str(frviz.compare(nothing_unseen, nothing_unseen))
 
 
+def test_clips_that_were_prepared_otherwise_are_said_and_shown(make) -> None:
+    field, clean = (make(LABELS, A, metadata={"preset": name}) for name in ("field", "clean"))
+    unknown = make(LABELS, B, metadata={"preset": ""})
+    found = frviz.compare(field, clean, names=("x", "y"))
+    assert "were prepared by other presets: x by field, y by clean." in found.verdict
+    assert found._facts().loc["preset"].tolist() == ["field", "clean"]
+    for a, b in ((field, field), (field, unknown), (make(LABELS, A), clean)):
+        assert "presets" not in frviz.compare(a, b).verdict
+
+
 def test_the_cells_of_several_runs_are_tested_too(random_pair) -> None:
     a, b = random_pair(600, quality=0.6, gain=0.35)
     found = frviz.compare([a, a], [b, b])

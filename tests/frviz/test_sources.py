@@ -26,7 +26,8 @@ def run(make) -> Callable[..., Predictions]:
     def made(name: str, seed: int = 0, **changes: object) -> Predictions:
         rng = np.random.default_rng(seed)
         known = {"model": "m", "run": name, "seed": seed, "epoch": 7, "select": "last",
-                 "duplicates": "drop", "config": "c1", "checkpoint": name}  # fmt: skip
+                 "duplicates": "drop", "preset": "field", "config": "c1",
+                 "checkpoint": name}  # fmt: skip
         return Predictions(
             tuple(f"s{n}" for n in range(len(LABELS))),
             np.array(LABELS),
@@ -53,6 +54,7 @@ def test_seeds_of_one_model_need_no_word(run, caplog) -> None:
         ({"epoch": 3}, "differ in their epoch (run 1 (x): 7; run 2 (y): 3)"),
         ({"select": "val_best"}, "differ in their select (run 1 (x): last; run 2 (y): val_best)"),
         ({"duplicates": "keep"}, "duplicates (run 1 (x): drop; run 2 (y): keep)"),
+        ({"preset": "clean"}, "preset of the clips (run 1 (x): field; run 2 (y): clean)"),
         ({"config": "c2"}, "differ in their configuration beside the seed (run 1 (x); run 2 (y))"),
         ({"seed": 0}, "run 1 (x), run 2 (y) have the same seed 0"),
     ],

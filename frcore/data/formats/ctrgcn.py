@@ -19,6 +19,7 @@ from frcore.data.benchmarks import AbsentPerson, Benchmark
 from frcore.data.clips import SHOWN, ClipRecord, Problems
 from frcore.data.formats.findings import Findings
 from frcore.data.formats.npz_rows import NpzArray, open_npz
+from frcore.data.ntu.protocols import PUBLISHED, looks_like
 from frcore.errors import UserError, counted, unknown_name
 
 PERSONS, JOINTS, CHANNELS = 2, 25, 3
@@ -45,6 +46,7 @@ class CtrgcnFile:
         self._clips = {split: arrays[f"x_{split}"] for split in _SPLITS}
         for split in _SPLITS:
             _check_shapes(self._clips[split], arrays[f"y_{split}"], benchmark)
+        _check_counts(arrays, benchmark, protocol)
         self._labels = {split: _read_labels(arrays[f"y_{split}"]) for split in _SPLITS}
         self._absent_person = self._find_absent_person() or benchmark.absent_person
 
@@ -193,6 +195,19 @@ def _check_shapes(clips: NpzArray, labels: NpzArray, benchmark: Benchmark) -> No
         raise UserError(
             f"{labels.where} has shape {labels.shape}; expected {expected}: one-hot labels of the "
             f"{counted(expected[0], 'clip')}, {expected[1]} classes of {benchmark.name}."
+        )
+
+
+def _check_counts(arrays: dict[str, NpzArray], benchmark: Benchmark, protocol: str) -> None:
+    train, test = (arrays[f"x_{split}"].shape[0] for split in _SPLITS)
+    like = looks_like(benchmark.name, train, test)
+    if like not in (None, protocol):
+        published = PUBLISHED[benchmark.name][protocol]
+        raise UserError(
+            f"{arrays['x_train'].where} and 'x_test' have {train:,} and {test:,} clips: that is "
+            f"{like} of {benchmark.name}, not {protocol} ({published['train']:,} and "
+            f"{published['test']:,}). Import it with --protocol {like} (protocol={like!r}), under "
+            "a name that does not say otherwise."
         )
 
 

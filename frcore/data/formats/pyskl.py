@@ -3,6 +3,9 @@
 `{"split": {name: [sample names]}, "annotations": [{frame_dir, label, keypoint (M, T, V, C),
 total_frames, ...}]}`. Read without executing anything; arrays stay in the file until their turn.
 The field's test split is called "val" there ("xsub_val"): in a store it is "test".
+
+Where a clip has one person, pyskl gives a model zeros for the second one. A store gives what the
+recipes here are published with, whatever it is made from: for NTU RGB+D 120 a copy of the first.
 """
 
 import reprlib
@@ -23,6 +26,7 @@ from frcore.errors import UserError, counted
 from frcore.pickled_arrays import StoredArray
 from frcore.pickles import read_pickle
 
+_ABSENT_PERSON = "zero"  # of pyskl's own pipeline (FormatGCNInput)
 _SPLIT_OF = {"train": "train", "val": "test"}  # what follows the protocol's name
 
 
@@ -59,6 +63,12 @@ class PysklFile:
         parsed = _parse_all(names, self.benchmark)
         if parsed is None:
             found.note("The clips' names do not tell setup, camera and subject.")
+        if self.benchmark.absent_person != _ABSENT_PERSON:
+            found.note(
+                f"Clips of one person have '{self.benchmark.absent_person}' for the second one, as "
+                f"the recipes of {self.benchmark.name} were published with; pyskl itself has "
+                f"'{_ABSENT_PERSON}'."
+            )
         seen: set[str] = set()
         differ: list[str] = []
         rows = zip(names, self._annotations, strict=True)
@@ -82,12 +92,24 @@ class PysklFile:
             yield ClipRecord(name, label, data, splits, extra, axes="M T V C")
         for name in sorted(self._splits.keys() - seen):
             found.leave_out(name, "a split names it, no annotation has it")
+        self._note_unused(found, sorted(seen))
         if differ:
             more = ", ..." if len(differ) > SHOWN else ""
             found.note(
                 f"{len(differ):,} clip(s) are in another split than their names say; the file's "
                 f"split is kept: {', '.join(differ[:SHOWN])}{more}."
             )
+
+    def _note_unused(self, found: Findings, names: list[str]) -> None:
+        """Tells of clips that are in no split of a protocol which the file has."""
+        for protocol in sorted({p for splits in self._splits.values() for p in splits}):
+            unused = [name for name in names if protocol not in self._splits.get(name, {})]
+            if unused:
+                more = ", ..." if len(unused) > SHOWN else ""
+                found.note(
+                    f"{len(unused):,} clip(s) are in no split of {protocol}, which neither trains "
+                    f"nor tests on them: {', '.join(unused[:SHOWN])}{more}."
+                )
 
 
 @contextmanager

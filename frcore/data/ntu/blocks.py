@@ -15,9 +15,10 @@ import numpy as np
 
 from frcore import __version__
 from frcore.data.ntu.bodies import NoBodyLeft, choose_bodies
+from frcore.data.ntu.contents import Contents, RawFile
 from frcore.data.ntu.presets import NtuPreset
 from frcore.data.ntu.raw import NoBodyError, parse_skeleton
-from frcore.data.ntu.sources import BAD, Contents, RawFile
+from frcore.data.ntu.sources import BAD
 from frcore.errors import UserError
 from frcore.files import atomic_write
 
@@ -66,7 +67,7 @@ def plan_blocks(files: Sequence[RawFile], preset: NtuPreset, folder: Path) -> li
     rules = json.dumps([FORMAT, __version__, asdict(preset)])
     for start in range(0, len(files), FILES_PER_BLOCK):
         part = files[start : start + FILES_PER_BLOCK]
-        told = json.dumps([rules, [(file.name, file.path, file.stamp) for file in part]])
+        told = json.dumps([rules, [(file.name, file.path, file.stamp.hex()) for file in part]])
         digest = hashlib.sha256(told.encode()).hexdigest()[:32]
         tasks.append(BlockTask(part, preset, folder / f"{digest}.block"))
     return tasks

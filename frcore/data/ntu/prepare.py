@@ -8,7 +8,7 @@ a byte of it.
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from frcore.data.store import Store, data_root
 from frcore.data.writer import refuse_foreign_folder
 from frcore.errors import UserError, unknown_name
 from frcore.files import WriteError, atomic_write, write_errors
-from frcore.process import ProcessLock, cores
+from frcore.process import ProcessLock, cores, exit_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def prepare(
         exclude: text file of samples to leave out, one a line: the list of incomplete skeletons
             that comes with the data set.
         preset: the rules, see `frcore.data.ntu.presets`: "field", "clean" or one of yours.
-        workers: processes; None: one a core. Each holds the table of contents of the zips, 80 MB
-            for all of NTU 120; the call itself stays below 300 MB.
+        workers: processes; None: one a core. Each takes some 50 MB, the call itself 230 MB for all
+            of NTU 120.
         skip_bad: leave out files that cannot be read or whose name is wrong (of a name that occurs
             twice: the second), and report them. Without, they are an error, and all of them are in
             `<benchmark>-bad-files.csv` in the data root. Archives are taken whole or not at all.
@@ -91,7 +91,7 @@ def prepare(
         log.warning("%s", notice)
     with write_errors(path, 0):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessLock(path.parent / f".{path.name}.prepare.lock"):
+    with ProcessLock(path.parent / f".{path.name}.prepare.lock"), _stoppable(tasks, benchmark):
         bad_list = path.parent / f"{benchmark}-bad-files.csv"
         if not skip_bad:
             _stop_at(listing.refused, _about_names(listing, benchmark), bad_list)
@@ -156,6 +156,23 @@ def _stop_at(found: Sequence[LeftOut], what: str, path: Path) -> None:
     problems.raise_if_any(f"{what} (skip_bad, --skip-bad: goes on without such files; {listed})")
 
 
+@contextmanager
+def _stoppable(tasks: Sequence[BlockTask], benchmark: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the processes in order; says how far it came."""
+    with exit_on_sigterm():
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            done = sum(len(task.files) for task in tasks if task.path.exists())
+            log.warning(
+                "%s: %s of %s files are done; the same command goes on from there.",
+                benchmark,
+                f"{done:,}",
+                f"{sum(len(task.files) for task in tasks):,}",
+            )
+            raise
+
+
 def _convert(
     tasks: Sequence[BlockTask], listing: Listing, benchmark: str, workers: int
 ) -> list[list[Outcome]]:
@@ -165,12 +182,14 @@ def _convert(
         return []
     with write_errors(folder, 0):
         folder.mkdir(exist_ok=True)
-    wanted = {task.path for task in tasks}
-    for path in folder.iterdir():  # of other files, another preset, or half written
-        if path not in wanted:
-            path.unlink()
-    there = ((number, read_block(task)) for number, task in enumerate(tasks))
-    outcomes = {number: block.outcomes for number, block in there if block is not None}
+    wanted, found = {task.path for task in tasks}, set(folder.iterdir())
+    for path in found - wanted:  # of other files, another preset, or half written
+        path.unlink()
+    there = [number for number, task in enumerate(tasks) if task.path in found]
+    outcomes = {}
+    for number in tqdm(there, desc=f"{benchmark}: verifying", unit="block", disable=not there):
+        if block := read_block(tasks[number]):
+            outcomes[number] = block.outcomes
     missing = [number for number in range(len(tasks)) if number not in outcomes]
     done = sum(map(len, outcomes.values()))
     if done:
@@ -180,19 +199,9 @@ def _convert(
         tqdm(total=len(listing.files), initial=done, desc=benchmark, unit="file") as bar,
         closing(convert_blocks(todo, listing.sources, workers=workers)) as blocks,
     ):
-        try:
-            for position, new in blocks:
-                outcomes[missing[position]] = new
-                done += len(new)
-                bar.update(len(new))
-        except KeyboardInterrupt:
-            log.warning(
-                "%s: %s of %s files are done; the same command goes on from there.",
-                benchmark,
-                f"{done:,}",
-                f"{len(listing.files):,}",
-            )
-            raise
+        for position, new in blocks:
+            outcomes[missing[position]] = new
+            bar.update(len(new))
     return [outcomes[number] for number in range(len(tasks))]
 
 

@@ -97,6 +97,20 @@ def parse_name(name: str) -> NtuName:
     return NtuName(**numbers)
 
 
+def looks_like(benchmark: str, train: int, test: int) -> str | None:
+    """The protocol whose published numbers of clips are these, within 1 %; None: no one's.
+
+    Args:
+        benchmark: "ntu60" or "ntu120".
+        train, test: clips.
+    """
+    for protocol, published in PUBLISHED[benchmark].items():
+        pairs = ((train, published["train"]), (test, published["test"]))
+        if all(100 * abs(count - known) <= known for count, known in pairs):
+            return protocol
+    return None
+
+
 def unlike_published(benchmark: str, splits: Mapping[str, Mapping[str, int]]) -> str:
     """Clips beside the published counts, such as "xsub train 12 of 40,091, ..."; "" if all agree.
 

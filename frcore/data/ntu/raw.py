@@ -170,8 +170,12 @@ class _Reader:
         return joints
 
     def _metres(self, name: str, text: bytes) -> float:
-        if _NUMBER.fullmatch(text) and np.isfinite(value := np.float32(float(text))):
-            return value
+        if _NUMBER.fullmatch(text):
+            if np.isfinite(value := np.float32(float(text))):
+                return value
+            raise self._error(
+                f"{name} is {_shown(text)}; expected metres, at most 3.4e38 (float32)"
+            )
         kind = "a finite number" if _NOT_FINITE.fullmatch(text) else "a number"
         raise self._error(f"{name} is {_shown(text)}; expected {kind} (metres)")
 

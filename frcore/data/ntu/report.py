@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from frcore.data.ntu.blocks import NO_BODY, Outcome
-from frcore.data.ntu.presets import NtuPreset
+from frcore.data.ntu.presets import PRESETS, NtuPreset
 from frcore.data.ntu.protocols import PUBLISHED, parse_name, unlike_published
 from frcore.data.ntu.sources import BAD, ExcludeList, LeftOut, Listing, first_of
 from frcore.errors import counted
@@ -94,7 +94,7 @@ class Report:
 
     def notices(self) -> list[str]:
         """What a user of the store has to know."""
-        found = [self._differences()]
+        found = [self._differences(), self._other_rules()]
         for reason in sorted({i.reason for i in self.left_out} - self._expected()):
             names = [i.file for i in self.left_out if i.reason == reason]
             found.append(
@@ -115,6 +115,16 @@ class Report:
 
     def _expected(self) -> set[str]:
         return {"excluded", NO_BODY, f"not of {self.benchmark}"}
+
+    def _other_rules(self) -> str:
+        """That clips were not made as published work makes them; "" where they were."""
+        field = PRESETS["field"]
+        if replace(self.preset, name=field.name) == field:
+            return ""
+        return (
+            f"Prepared by the preset '{self.preset.name}', not as in published work "
+            f"('{field.name}'): accuracies on it are not comparable with published ones."
+        )
 
     def _differences(self) -> str:
         """In what the counts differ from the published ones; "" where they are equal."""
@@ -144,6 +154,7 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """`Report.to_dict` as rows (what, count, more) for a terminal."""
     files = report["files"]
     rows = [
+        ("preset", report["rules"]["name"], ""),
         ("files found", f"{files['found']:,}", ""),
         ("clips prepared", f"{files['prepared']:,}", ""),
     ]

@@ -4,29 +4,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from frcore.data.archive import MB, Limits, Source, open_source
+from frcore.data.archive import MB, Source, open_source
 from frcore.data.clips import SHOWN
+from frcore.data.ntu.contents import LIMITS, RawFile, locate
 from frcore.data.ntu.protocols import parse_name
 from frcore.errors import UserError, counted
 
 SUFFIX, ZIP = ".skeleton", ".zip"  # in capitals or not
 BAD_NAME, SECOND, BAD = "bad name", "second of its name", "bad file"
-# A raw file is some 0.4 MB, the largest some 5 MB; the zip of the second half of NTU RGB+D 120
-# unpacks to tens of GB. Files are read one at a time, so the sum costs no memory.
-LIMITS = Limits(members=400_000, member_bytes=32 * MB, total_bytes=1024 * 1024 * MB)
 _MAX_LIST_BYTES = 16 * MB
 _LIKE = f"such as S001C001P001R001A001{SUFFIX}"
-
-
-class RawFile(NamedTuple):
-    """One file to convert."""
-
-    name: str  # of the sample: SsssCcccPpppRrrrAaaa
-    source: int  # position among the sources
-    path: str  # inside the source
-    stamp: str  # size and checksum, or size and time of change
 
 
 @dataclass
@@ -199,7 +187,7 @@ class _Lister:
             listing.left_out.append(LeftOut(name, "excluded"))
         else:
             try:
-                listing.files.append(RawFile(name, number, path, source.stamp(path)))
+                listing.files.append(locate(name, number, path, source))
             except UserError as error:
                 listing.refused.append(LeftOut(name, BAD, str(error)))
 
@@ -237,38 +225,6 @@ class _Lister:
 def _sample(file: str) -> str:
     """A file's name without the suffix."""
     return file[: -len(SUFFIX)] if file.lower().endswith(SUFFIX) else file
-
-
-class Contents:
-    """Reads raw files by source and path; each process has its own."""
-
-    def __init__(self, sources: Sequence[Path]) -> None:
-        self.sources = tuple(sources)
-        self._open: dict[int, Source] = {}
-        self._stack = ExitStack()
-
-    def read(self, file: RawFile) -> bytes:
-        """A file's bytes.
-
-        Raises:
-            UserError: naming it, if it is damaged, too large or gone.
-        """
-        origin = self.sources[file.source]
-        if origin.is_dir():  # without listing it again
-            return Source(origin, {file.path: origin / file.path}, LIMITS).read(file.path)
-        if file.source not in self._open:
-            source = self._stack.enter_context(open_source(origin, SUFFIX, LIMITS))
-            self._open[file.source] = source
-        try:
-            return self._open[file.source].read(file.path)
-        except KeyError:
-            raise UserError(f"{origin} was changed: {file.path} is not there any more.") from None
-
-    def __enter__(self) -> "Contents":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
 
 def first_of(texts: Sequence[str]) -> str:

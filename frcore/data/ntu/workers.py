@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from frcore.data.ntu.blocks import BlockTask, Outcome, write_block
-from frcore.data.ntu.sources import Contents
+from frcore.data.ntu.contents import Contents
 from frcore.errors import UserError
 
-_contents: Contents  # of a worker process: every one opens the zips for itself
+_contents: Contents  # of a worker process: each has its own places in the zips
 
 
 def convert_blocks(
@@ -37,7 +38,8 @@ def convert_blocks(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(tuple(sources),))
     try:
-        futures = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
+        with _without_interrupts():  # Ctrl-C reaches all processes; the parent answers it
+            futures = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenProcessPool as error:
@@ -50,9 +52,22 @@ def convert_blocks(
         pool.shutdown(cancel_futures=True)  # waits for the blocks under way, about a second
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that start meanwhile get no SIGINT, not even while they still import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile comes now
+
+
 def _start(sources: tuple[Path, ...]) -> None:
     global _contents
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # not SIGTERM: with it a pool ends its processes
     _contents = Contents(sources)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -68,7 +68,7 @@ def rotated(x, u):
     about_x = [[1, 0, 0], [0, np.cos(ax), -np.sin(ax)], [0, np.sin(ax), np.cos(ax)]]
     about_y = [[np.cos(ay), 0, np.sin(ay)], [0, 1, 0], [-np.sin(ay), 0, np.cos(ay)]]
     about_z = [[np.cos(az), -np.sin(az), 0], [np.sin(az), np.cos(az), 0], [0, 0, 1]]
-    matrix = np.array(about_z) @ about_x @ about_y
+    matrix = np.array(about_z) @ about_y @ about_x
     return np.einsum("ij,tmvj->tmvi", matrix, x)
 
 

@@ -220,6 +220,8 @@ def test_unknown_words_name_the_choices(store, options, named):
 
 
 def test_store_introduces_itself_in_one_line(store):
+    assert repr(store) == "Store('toy', preset 'raw', 5 clips, 2 classes, xsub: 2 train, 2 test)"
+    store.preset = ""
     assert repr(store) == "Store('toy', 5 clips, 2 classes, xsub: 2 train, 2 test)"
 
 

@@ -16,6 +16,7 @@ from frcore.doctor.machine import (
     EXTRAS,
     Machine,
     card_advice,
+    compile_advice,
     free_disk,
     look_at_machine,
     machine_findings,
@@ -163,6 +164,13 @@ def test_advice_on_precision():
     assert settings_advice(slow)[0].startswith("--set train.precision=fp32: without AMX")
     unused = cpu(train=TrainConfig(precision="fp32"), matrix_units=True)
     assert settings_advice(unused)[0].startswith("--set train.precision=auto: this CPU's matrix")
+
+
+def test_advice_on_compiling():
+    card, compiled = torch.device("cuda"), TrainConfig(compile="default")
+    assert compile_advice(cpu()) == compile_advice(cpu(device=card, train=compiled)) == []
+    assert "train.compile=off" in compile_advice(cpu(train=compiled))[0]
+    assert "train.compile=default" in compile_advice(cpu(device=card))[0]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from frcore.data.benchmarks import NTU60
 from frcore.data.formats.ctrgcn import cut_padding, open_ctrgcn
 from frcore.data.formats.findings import Findings
 from frcore.data.formats.importing import import_clips
+from frcore.data.ntu.protocols import PUBLISHED
 from frcore.errors import UserError
 
 # --- the published feeder, one clip at a time -----------------------------------------------------
@@ -207,6 +208,26 @@ def test_the_protocol_is_given_or_in_the_name(
         with pytest.raises(UserError, match=expected):
             load()
         assert not (tmp_path / "root").exists()
+
+
+def test_counts_of_another_protocol_are_refused(write_npz, tmp_path, monkeypatch):
+    counts = {"xsub": {"train": 300, "test": 100}, "xview": {"train": 200, "test": 200}}
+    monkeypatch.setitem(PUBLISHED, "ntu60", counts)
+    clip = np.ones((1, 1, 25, 3), np.float32)
+
+    def load(train, test, **options):
+        path = write_npz([clip] * train, [clip] * test, name="a.npz", length=1)
+        return import_clips("ntu60", path, root=tmp_path / "root", overwrite=True, **options)
+
+    with pytest.raises(UserError) as caught:
+        load(199, 202, protocol="xsub")
+    assert "have 199 and 202 clips: that is xview of ntu60, not xsub (300 and 100)" in str(
+        caught.value
+    )
+    assert "Import it with --protocol xview" in str(caught.value)
+    assert not (tmp_path / "root").exists()
+    assert len(load(199, 202, protocol="xview")) == 401
+    assert len(load(203, 202, protocol="xsub")) == 405  # 1.5 % off: nobody's
 
 
 # --- what is refused ------------------------------------------------------------------------------

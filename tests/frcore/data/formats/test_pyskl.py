@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import tracemalloc
 
 import numpy as np
@@ -68,6 +69,30 @@ def test_the_record_of_ntu120_is_kept_whole(content, write_pkl, tmp_path):
     assert store.benchmark.absent_person == "copy"
     assert store.samples.split_xset.tolist() == ["test", "test", "train"]
     assert (store.samples.split_xsub == "").all()  # not in the file
+
+
+def test_the_absent_person_of_ntu120_is_that_of_the_recipes_and_told(
+    content, write_pkl, tmp_path, caplog
+):
+    content["split"] = {"xset_train": list(NAMES), "xset_val": []}
+    path = write_pkl(content)
+    store = import_clips("ntu120", path, root=tmp_path / "root")
+    told = "Clips of one person have 'copy' for the second one, .*pyskl itself has 'zero'"
+    assert re.search(told, store.notices[0]) and "'copy'" in caplog.text
+    content["split"] = KEPT
+    store = import_clips("ntu60", write_pkl(content), root=tmp_path / "root")
+    assert not any("pyskl itself" in text for text in store.notices)  # there it is the same
+
+
+def test_clips_in_no_split_of_a_protocol_are_told(content, write_pkl, tmp_path):
+    content["split"] = {key: [n for n in names if n != NAMES[1]] for key, names in KEPT.items()}
+    content["split"]["xsub_val"] = [NAMES[1]]
+    store = import_clips("ntu60", write_pkl(content), root=tmp_path / "root")
+    (told,) = [text for text in store.notices if "in no split" in text]
+    assert told == (
+        f"1 clip(s) are in no split of xview, which neither trains nor tests on them: {NAMES[1]}."
+    )
+    assert store.samples.split_xview.tolist() == ["test", "", "train"]
 
 
 def test_names_of_another_kind_give_no_columns_and_a_notice(content, write_pkl, tmp_path):

@@ -7,9 +7,10 @@ import pytest
 from frcore.data.ntu import blocks
 from frcore.data.ntu.blocks import plan_blocks, read_block, write_block
 from frcore.data.ntu.bodies import choose_bodies
+from frcore.data.ntu.contents import Contents
 from frcore.data.ntu.presets import PRESETS
 from frcore.data.ntu.raw import parse_skeleton
-from frcore.data.ntu.sources import Contents, list_files
+from frcore.data.ntu.sources import list_files
 
 FIELD = PRESETS["field"]
 
@@ -65,7 +66,7 @@ def test_a_blocks_name_knows_all_that_decides_its_content(listing, tmp_path, mon
     names = [
         of(files),
         of(files[:3]),
-        of([files[0]._replace(stamp="1 at 2"), *files[1:]]),
+        of([files[0]._replace(stamp=b"1 at 2"), *files[1:]]),
         of([files[0]._replace(name="S001C001P001R001A001"), *files[1:]]),
         of(files, PRESETS["clean"]),
         *(of(files, replace(FIELD, min_frames=n)) for n in (11, 13)),

@@ -4,8 +4,9 @@ import zipfile
 import pytest
 
 from frcore.data.ntu.blocks import convert
+from frcore.data.ntu.contents import Contents
 from frcore.data.ntu.presets import PRESETS
-from frcore.data.ntu.sources import Contents, list_files, paths_of, read_exclude
+from frcore.data.ntu.sources import list_files, paths_of, read_exclude
 from frcore.errors import UserError
 
 
