@@ -108,12 +108,13 @@ def test_training_is_what_is_measured_and_nothing_is_left(
         run = real(config, out=out)
         threads, made = run.environment["threads"], read_store(config.benchmark)
         seen.append((threads, config.train.precision, config.train.batch_size, len(made)))
+        assert config.train.compile == "off"  # that alone would take minutes
         assert config.model == load_recipe(tiny_config).model and config.head.warm_start
         assert made.benchmark.skeleton == tiny_store.benchmark.skeleton
         return run
 
     monkeypatch.setattr(measuring, "fit", fit)
-    found = measure(load_recipe(tiny_config), here)
+    found = measure(load_recipe(tiny_config, {"train.compile": "default"}), here)
     assert seen == [(1, "fp32", 4, 4), (1, "fp32", 16, 16), (1, "bf16", 16, 16)]
     assert [(m.threads, m.precision) for m in found] == [(1, "fp32"), (1, "bf16")]
     assert all(m.samples_per_s > 0 for m in found)
