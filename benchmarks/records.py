@@ -27,6 +27,12 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def run_directory(recipe: str, stream: str, duplicates: str, seed: int) -> str:
+    """Where a run of the scripts here lies; a recipe's own stream is not named."""
+    changed = [] if stream == frcore.load_recipe(recipe).data.stream else [stream]
+    return "runs/" + "-".join([recipe, *changed, duplicates, f"s{seed}"])
+
+
 def figures(recipe: str, run: frcore.Run, predictions: frcore.Predictions) -> dict[str, Any]:
     """What came out of a run."""
     metrics, config = run.metrics, run.config
@@ -35,6 +41,7 @@ def figures(recipe: str, run: frcore.Run, predictions: frcore.Predictions) -> di
         "recipe": recipe,
         "duplicates": config["data"]["duplicates"],
         "seed": config["seed"],
+        "stream": config["data"]["stream"],
         "accuracy_all": round(100 * predictions.accuracy(), 2),
         "accuracy_unseen": round(100 * predictions.accuracy(unseen_only=True), 2),
         "clips_all": len(predictions),

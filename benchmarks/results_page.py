@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from records import run_directory
 from targets import HEADS, rows
+
+import frcore
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 HEAD = """# Measured results
@@ -107,8 +110,12 @@ def means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def command(run: Mapping[str, Any]) -> str:
     """What trains it, and what gives the two accuracies."""
-    out = f"runs/{run['recipe']}-{run['duplicates']}-s{run['seed']}"
+    own = frcore.load_recipe(run["recipe"]).data.stream
+    stream = run.get("stream", own)
+    out = run_directory(run["recipe"], stream, run["duplicates"], run["seed"])
     changes = f"--seed {run['seed']} --set data.duplicates={run['duplicates']}"
+    if stream != own:
+        changes += f" --set data.stream={stream}"
     return f"frcore train {run['recipe']} {changes} --out {out} && frcore predict {out}"
 
 

@@ -55,6 +55,7 @@ def test_readme_quotes_each_measured_accuracy(path: Path) -> None:
 def test_figures_are_those_of_the_recipes_as_they_are_shipped(path: Path) -> None:
     for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
         changes = {"seed": run["seed"], "data.duplicates": run["duplicates"]}
+        changes |= {"data.stream": run["stream"]} if "stream" in run else {}
         assert frcore.load_recipe(run["recipe"], changes).hash == run["config_hash"], run["recipe"]
 
 

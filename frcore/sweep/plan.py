@@ -78,13 +78,19 @@ class Plan:
         """The command lines of the runs that are not finished, for a shell."""
         return [shlex.join(job.command) for job in self.jobs if job.state != "finished"]
 
-    def check_data(self, store: Store) -> None:
-        """Refuses runs that are there and were trained on other clips.
+    def check_runs(self, store: Store) -> None:
+        """Refuses runs that are there and were trained by other settings, or on other clips.
 
         Raises:
             UserError: naming the run.
         """
         for job in self.jobs:
+            there = (job.path / CONFIG).is_file() and job.run.environment.get("config_hash")
+            if there and there != job.config.hash:
+                raise UserError(
+                    f"{job.path} holds a run of another configuration ({there}), put there by hand "
+                    "perhaps. Move it away, or choose another --out."
+                )
             path = job.path / LAST
             try:
                 known = read_metadata(path)["fingerprint"] if path.is_file() else store.fingerprint

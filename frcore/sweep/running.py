@@ -70,7 +70,7 @@ def run_sweep(
     )
     pool = make_pool(jobs, scheduler, device)
     store = open_store(plan.config.benchmark)  # made here if need be, not by all runs at once
-    plan.check_data(store)
+    plan.check_runs(store)
     failed = {}
     if any(job.state != "finished" for job in plan.jobs):
         failed = work_off(plan, pool)

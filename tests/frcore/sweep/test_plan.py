@@ -12,6 +12,7 @@ from frcore.data.benchmarks import STREAMS
 from frcore.data.catalog import get_benchmark
 from frcore.errors import UserError
 from frcore.recognizer import check_model
+from frcore.run_dir import RunDir
 from frcore.sweep.figures import count_parameters
 from frcore.sweep.plan import base_recipe, make_plan
 from frcore.sweep.tables import BASELINE, TABLES
@@ -196,10 +197,23 @@ def test_runs_on_other_clips_are_refused(plan_of, tiny_store, monkeypatch):
     path = plan.jobs[0].path / "last.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
-    plan.check_data(tiny_store)  # an empty file is a damaged one: `fit` knows what to do
+    plan.check_runs(tiny_store)  # an empty file is a damaged one: `fit` knows what to do
     found = {"fingerprint": tiny_store.fingerprint}
     monkeypatch.setattr("frcore.sweep.plan.read_metadata", lambda path: found)
-    plan.check_data(tiny_store)
+    plan.check_runs(tiny_store)
     found["fingerprint"] = "other"
     with pytest.raises(UserError, match="trained on other clips of 'tiny'"):
-        plan.check_data(tiny_store)
+        plan.check_runs(tiny_store)
+
+
+def test_a_run_of_other_settings_in_a_jobs_directory_is_refused(plan_of, tiny_store):
+    plan = plan_of()
+    job = plan.jobs[0]
+    with RunDir(job.path) as directory:
+        for found in (job.config.hash, "0123456789abcdef"):
+            values = job.config.model_dump(mode="json")
+            directory.write_config(values, config_hash=found, device="cpu", threads=1)
+            if found == job.config.hash:
+                plan.check_runs(tiny_store)
+    with pytest.raises(UserError, match=r"another configuration \(0123456789abcdef\)"):
+        plan.check_runs(tiny_store)
