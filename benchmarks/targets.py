@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 _STEP, _GPU = "bench_training", "bench_training_ntu_cuda"
 _RATIO, _SHARE = "times_the_published_step", "share_of_the_head/fp32"
-_NTU = "sizes/ntu120/seconds"
+_NTU, _FEEDER = "sizes/ntu120/seconds", "times_the_feeder"
 TARGETS = (
     Target("training step with FR Head, CPU, fp32", _STEP, f"{_RATIO}/fp32", 1.5),
     Target("the same, bf16", _STEP, f"{_RATIO}/bf16", 2.5),
@@ -42,10 +42,19 @@ TARGETS = (
     Target("the same, bf16", _GPU, f"{_RATIO}/bf16", 6),
     Target("the same, bf16", _GPU, "samples_per_s/bf16", 8000, unit=" samples/s"),
     Target("FR Head's share of a step, GPU", _GPU, _SHARE, most=0.05, unit=""),
-    Target("pipeline, joint, one core", "bench_pipeline", "rates/joint/times_the_feeder", 20),
-    Target("pipeline, bone, one core", "bench_pipeline", "rates/bone/times_the_feeder", 20),
+    Target("pipeline, joint, one core", "bench_pipeline", f"rates/joint/{_FEEDER}", 20),
+    Target("pipeline, bone, one core", "bench_pipeline", f"rates/bone/{_FEEDER}", 20),
+    Target("  joint, limbs scaled", "bench_pipeline", f"rates/joint, limbs scaled/{_FEEDER}", 20),
+    Target("  bone, limbs scaled", "bench_pipeline", f"rates/bone, limbs scaled/{_FEEDER}", 20),
+    Target("  113,945 clips, from memory (8,000 by 16 cores)", "bench_scale",
+           "sizes/113945/batches/samples_per_cpu_s", 500, unit=" samples/s"),
+    Target("  113,945 clips, streamed", "bench_scale",
+           "sizes/113945/streamed/samples_per_cpu_s", 500, unit=" samples/s"),
     Target("opening 113,945 clips", "bench_scale", "sizes/113945/open/seconds", most=1, unit=" s"),
     Target("  memory", "bench_scale", "sizes/113945/open/resident_mb", most=200, unit=" MB"),
+    Target("checking 113,945 clips", "bench_scale", "sizes/113945/check/seconds", unit=" s"),
+    Target("saving, loading, comparing 50,919 predictions", "bench_scale",
+           "sizes/113945/predictions/seconds", unit=" s"),
     Target("parsing raw NTU files, one core", "bench_raw", "times_line_by_line", 10),
     Target("comparing 50,919 clips", "bench_analysis", f"{_NTU}/compare", most=5, unit=" s"),
     Target("UMAP of 50,919 clips", "bench_analysis", f"{_NTU}/umap", most=90, unit=" s"),

@@ -46,7 +46,7 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
     }
     protocol = store.protocol(config.data.protocol)
     if found["train"] is None:
-        raise UserError(f"{store} has no training clips in protocol '{protocol}'.")
+        raise UserError(_why_none(store, config, protocol))
     judge = {"val_best": "val", "test_best": "test"}.get(config.train.select)
     if judge is not None and found[judge] is None:
         raise UserError(
@@ -67,10 +67,27 @@ def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits
     return Splits(found["train"], judges, _unseen(store, config, judges))
 
 
+def _why_none(store: Store, config: RunConfig, protocol: str) -> str:
+    """Why a run has no training clips, and what to do."""
+    if copies := len(_with_copies(store, config)):
+        return (
+            f"All {copies:,} training clips of {store} in protocol '{protocol}' have a copy in val "
+            "or test and were left out (data.duplicates='drop'). 'keep' trains on them."
+        )
+    others = [p for p in store.benchmark.protocols if len(store.split("train", protocol=p))]
+    hint = f" Protocols that have some: {', '.join(others)}." if others else ""
+    return f"{store} has no training clips in protocol '{protocol}'.{hint}"
+
+
+def _with_copies(store: Store, config: RunConfig) -> pd.DataFrame:
+    """Rows of the training clips as if copies were kept."""
+    return split_rows(store, "train", config.data.model_copy(update={"duplicates": "keep"}))
+
+
 def _tell_dropped(store: Store, config: RunConfig) -> None:
     if config.data.duplicates == "keep":
         return
-    every = split_rows(store, "train", config.data.model_copy(update={"duplicates": "keep"}))
+    every = _with_copies(store, config)
     dropped = len(every) - len(split_rows(store, "train", config.data))
     if dropped:
         log.warning(

@@ -123,6 +123,16 @@ def test_training_needs_clips(make_store, tiny_config):
     store = make_store("test_only", split=["test"] * 64)
     with pytest.raises(UserError, match="has no training clips in protocol 'default'"):
         splits_of(store, tiny_config)
+    clip = store.clip(store.samples.sample_id[0])
+    copies = make_store("copies", clips=[clip.transpose(0, 2, 3, 1)] * 64)
+    with pytest.raises(UserError, match=r"All 32 training clips .* 'keep' trains on them"):
+        splits_of(copies, tiny_config)
+    benchmark = replace(store.benchmark, name="one_protocol", protocols=("xsub", "xview"))
+    places = [{"xsub": "train"}, {"xsub": "test", "xview": "test"}]
+    records = [ClipRecord(f"s{k}", 0, clip + k, splits) for k, splits in enumerate(places)]
+    store = write_store(store.path.parent / "one_protocol", benchmark, records)
+    with pytest.raises(UserError, match=r"in protocol 'xview'\. Protocols that have some: xsub\."):
+        splits_of(store, tiny_config, **{"data.protocol": "xview"})
 
 
 def test_persons_are_those_of_the_configuration_or_of_the_benchmark(tiny_store, tiny_config):

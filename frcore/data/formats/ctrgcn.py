@@ -223,9 +223,8 @@ def _read_labels(one_hot: NpzArray) -> np.ndarray:
         good = ((block == 0) | (block == 1)).all(axis=1) & ((block != 0).sum(axis=1) == 1)
         for row in np.flatnonzero(~good):
             values = block[row][block[row] != 0]
-            problems.add(
-                f"row {start + row}: {counted(len(values), 'value')} other than 0, {values[:3]}"
-            )
+            found = f"{counted(len(values), 'value')} other than 0, {values[:3]}"
+            problems.add(f"row {start + row}: {found if len(values) else 'zeros alone'}")
         labels[start : start + len(block)] = block.argmax(axis=1)
         start += len(block)
     problems.raise_if_any(f"{one_hot.where} is not one-hot (one 1 in each row, else 0)")

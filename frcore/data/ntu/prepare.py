@@ -153,7 +153,7 @@ def _stop_at(found: Sequence[LeftOut], what: str, path: Path) -> None:
         listed = f"all of them are in {path}"
     except WriteError as error:  # the files are still to be named
         listed = f"not listed in a file: {str(error).rstrip('.')}"
-    problems.raise_if_any(f"{what} (skip_bad, --skip-bad: goes on without such files; {listed})")
+    problems.raise_if_any(f"{what}; {listed}, --skip-bad goes on without such files")
 
 
 @contextmanager

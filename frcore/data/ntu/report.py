@@ -162,7 +162,7 @@ def report_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "exclude" in report:
         listed = report["exclude"]
         there = f"{listed['matched']:,} were there"
-        there += f", {listed['absent']:,} were not" if listed["absent"] else ""
+        there += f", not there: {listed['absent']:,}" if listed["absent"] else ""
         rows.append(("names to exclude", f"{listed['names']:,}", there))
     for rule, (words, what) in RULES.items():
         counts = report["bodies"][rule]

@@ -159,8 +159,8 @@ class _Lister:
                 if not origin.is_file():
                     raise
                 raise UserError(
-                    f"{error} An archive is taken whole or not at all, with --skip-bad, too: get "
-                    "it again, or move it elsewhere."
+                    f"{str(error).rstrip('.')}. An archive is taken whole or not at all, with "
+                    "--skip-bad, too: get it again, or move it elsewhere."
                 ) from error
             for path in source:
                 self._add_file(number, source, path)

@@ -252,7 +252,7 @@ def x_of(*shape, dtype=np.float32):
         ({"x_train": np.array(["a", "b"])}, "type <U1 instead of numbers"),
         ({"y_train": np.eye(120)[:2]}, r"expected \(2, 60\).*60 classes of ntu60"),
         ({"y_train": np.zeros(2)}, "one-hot labels"),
-        ({"y_train": np.zeros((2, 60))}, r"not one-hot .*: 2 problem.*row 0: 0 values"),
+        ({"y_train": np.zeros((2, 60))}, r"not one-hot .*: 2 problem.*row 0: zeros alone"),
         ({"y_train": 2 * np.eye(60)[:2]}, r"row 0: 1 value other than 0, \[2.\]"),
         ({"y_train": np.eye(60)[:2] + np.eye(60)[[0, 2]]}, "row 1: 2 values"),
         ({"y_train": np.eye(60)[:2] - np.eye(60)[[4, 5]]}, "row 0: 2 values"),

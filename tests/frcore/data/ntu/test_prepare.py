@@ -359,7 +359,9 @@ def test_a_stop_lists_all_bad_files_in_a_file_of_its_own(
     assert str(caught.value).count(f"{names[0]}.skeleton") == 1  # each place once
 
     (damaged / "=x.skeleton").touch()  # names come first; the old list would mislead
-    with pytest.raises(UserError, match=r"Nothing was converted: names [^.]* only then \(skip_bad"):
+    with pytest.raises(
+        UserError, match=r"Nothing was converted: names [^.]* only then; all of them are in"
+    ):
         prepare(damaged, benchmark="ntu60", workers=1, root=tmp_path)
     assert [row["file"] for row in csv.DictReader(listed.open(newline=""))] == ["'=x.skeleton"]
 
