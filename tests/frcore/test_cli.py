@@ -98,6 +98,7 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         (("train", "synthetic_tiny", "--set", "seed=1", "--set", "seed=2"), "more than once"),
         (("train", "synthetic_tiny", "--set", "seed=[1"), "not plain YAML"),
         (("train", "synthetic_tiny", "--set", "seed=!!python/object:os.system x"), "plain YAML"),
+        (("train", "synthetic_tiny", "--set", "seed=2001-13-40"), "plain YAML"),
         (("train", "none.yaml"), "none.yaml"),
         (("predict", "no/such/run"), "No run directory or checkpoint at no/such/run"),
         (("predict", ".", "--out", "x.json"), "ending in .npz or .csv"),
@@ -125,7 +126,7 @@ def test_train_hands_over_parsed_values(module, tmp_path):
         ((*IMPORT, "--frames", "64"), "--set data.transform.frames=64"),
     ],
 )
-def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message):
+def test_fault_19_a_mistake_is_one_message_without_a_traceback(module, arguments, message):
     calls = module("frcore.train", fit=None)
     result = run(*arguments)
     assert result.exit_code == 2
@@ -133,7 +134,7 @@ def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message
     assert result.stdout == "" and not calls
 
 
-def test_several_mistakes_are_reported_at_once():
+def test_fault_19_several_mistakes_are_reported_at_once():
     result = run("train", "synthetic_tiny", "--set", "optim.lr=-1", "--set", "train.epoch=3")
     assert "optim.lr" in result.stderr and "Did you mean 'epochs'?" in result.stderr
 
@@ -189,7 +190,7 @@ def test_predict_speaks_of_copies_for_test_clips_only(module, tmp_path):
     assert "all 4 clips" in result.stdout and "unseen" not in result.stdout
 
 
-def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
+def test_fault_18_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
     module("frcore.inference", predict=predictions([0, 0, 2, 3]))
     run("predict", tmp_path, "--out", tmp_path / "p.csv")
     table = pd.read_csv(tmp_path / "p.csv")
