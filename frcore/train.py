@@ -33,7 +33,13 @@ from frcore.optim import build_optimizer, learning_rate
 from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
-from frcore.resume import check_same_data, note_other_environment, restore_state, training_state
+from frcore.resume import (
+    check_same_data,
+    note_other_environment,
+    position_of,
+    restore_state,
+    training_state,
+)
 from frcore.run import Run
 from frcore.run_dir import RunDir, choose_run_dir
 from frcore.splits import load_splits
@@ -148,8 +154,8 @@ class Trainer:
         """Goes to where the last checkpoint is, and cuts the logs back to it."""
         checkpoint = load_latest(self.directory.path)
         if checkpoint is not None:
-            meta = checkpoint.metadata
-            check_same_data(checkpoint.path, meta, self.store)
+            check_same_data(checkpoint.path, checkpoint.metadata, self.store)
+            meta = position_of(checkpoint)
             record = self.record if meta["step"] > 0 else None
             restore_state(checkpoint, self.model, self.optimizer, record)
             self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]

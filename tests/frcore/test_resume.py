@@ -134,7 +134,7 @@ def signalled_slowly(tiny_config, tmp_path_factory):
 
 
 @pytest.mark.parametrize("moment", FAST)
-def test_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config, trained):
+def test_fault_01_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config, trained):
     out, result = signalled[moment]
     assert result["exit"] == -signal.SIGKILL
     assert Run(out).state == "interrupted"
@@ -143,14 +143,14 @@ def test_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", SLOW)
-def test_killed_anywhere_and_started_again(moment, signalled_slowly, tiny_config, trained):
+def test_fault_01_killed_anywhere_and_started_again(moment, signalled_slowly, tiny_config, trained):
     out, result = signalled_slowly[moment]
     assert result["exit"] == -signal.SIGKILL
     assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
 
 
 @pytest.mark.parametrize("moment", STOPPED)
-def test_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
+def test_fault_07_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
     moment, signalled, tiny_config, trained
 ):
     out, result = signalled[moment]
@@ -164,7 +164,7 @@ def test_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
+def test_fault_01_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
     out = str(tmp_path / "run")
     kinds = [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
     jobs = {str(n): at("step", 2, kind) | {"out": out} for n, kind in enumerate(kinds)}
@@ -204,7 +204,7 @@ def partial(interrupted, tmp_path):
     return Run.open(tmp_path / "tiny_run")
 
 
-def test_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config, trained):
+def test_fault_07_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config, trained):
     assert partial.state == "interrupted" and len(partial.metrics) == 1
     meta = read_metadata(partial.checkpoint())
     assert (meta["epoch"], meta["step"]) == (1, 2)
@@ -213,7 +213,9 @@ def test_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config
     assert_bit_equal(partial, trained)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_previous_one(partial, tiny_config, trained, caplog):
+def test_fault_05_a_damaged_checkpoint_gives_way_to_the_previous_one(
+    partial, tiny_config, trained, caplog
+):
     data = bytearray((partial.path / LAST).read_bytes())
     data[-1] ^= 1
     (partial.path / LAST).write_bytes(data)
@@ -253,11 +255,34 @@ def test_other_clips_under_a_run_are_refused(which, tiny_config, monkeypatch, re
     assert ours[:12] in str(refused.value) and 12 * "0" in str(refused.value)
 
 
-def test_a_directory_in_use_is_refused_before_training(tiny_config, partial):
+def test_fault_24_a_directory_in_use_is_refused_before_training(tiny_config, partial):
     with RunDir(partial.path), pytest.raises(LockedError, match=f"process {os.getpid()} "):
         frcore.fit(tiny_config, out=partial.path)
     with RunDir(partial.path):
         assert partial.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": -1}, "its epoch is -1"),
+        ({"step": "2"}, "its step is '2'"),
+        ({"seconds": float("nan")}, "its seconds is nan"),
+        ({"best": []}, r"its best is \[\]"),
+        ({"skipped_in_a_row": None}, "its skipped_in_a_row is None"),
+        ({"fingerprint": 3}, "fingerprint 3, now"),
+        ({"optim.classifier.bias": None}, r"classifier.bias: missing in the file, \(5,\) in the"),
+        ({"meters.views": None}, "views: missing in the file"),
+    ],
+)
+def test_a_checkpoint_that_a_run_cannot_go_on_from_is_refused(changes, said, partial, tiny_config):
+    checkpoint = load_checkpoint(partial.path / LAST)
+    tensors = {name: x for name, x in checkpoint.tensors.items() if name not in changes}
+    own = {name: value for name, value in changes.items() if name in checkpoint.metadata}
+    save_checkpoint(partial.path / LAST, tensors, checkpoint.metadata | own)
+    with pytest.raises(UserError, match=said) as refused:
+        frcore.fit(tiny_config, out=partial.path)
+    assert LAST in str(refused.value)
 
 
 def test_other_threads_are_noted_as_no_longer_bit_equal(tiny_config, partial, caplog):
@@ -273,7 +298,7 @@ def test_other_threads_are_noted_as_no_longer_bit_equal(tiny_config, partial, ca
     assert seen == [2] and torch.get_num_threads() == before
 
 
-def test_weights_of_another_model_are_listed_with_both_shapes(tiny_config, partial):
+def test_fault_06_weights_of_another_model_are_listed_with_both_shapes(tiny_config, partial):
     checkpoint = load_checkpoint(partial.path / LAST)
     tensors = checkpoint.tensors | {"model.classifier.bias": torch.zeros(7)}
     save_checkpoint(partial.path / LAST, tensors, checkpoint.metadata)
