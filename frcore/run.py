@@ -64,12 +64,23 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row an epoch; floats are bit-equal to those of training."""
-        lines = whole_lines(self.path / METRICS)
+        """One row an epoch; floats are bit-equal to those of training.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.path / METRICS
+        lines = whole_lines(path)
         if not lines:
             return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
-        cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
-        return cells.apply(_numbers)
+        try:
+            cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
+            table = cells.apply(_numbers)
+            if "epoch" not in table or (len(table) and table["epoch"].dtype != np.int64):
+                raise ValueError("it has no column 'epoch' of whole numbers")
+        except ValueError as error:  # those of pandas are, too
+            raise UserError(f"{path} is damaged: {error}.") from error
+        return table
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -143,14 +154,12 @@ class Run:
 
 
 def _numbers(cells: pd.Series) -> pd.Series:
-    """A column of text as integers or floats; an empty cell is NaN."""
+    """A column of text as integers or floats; an empty cell is NaN, another text a ValueError."""
     # Python's own float is exact; the default of pandas was not before version 3.
-    for kind in (int, lambda cell: float(cell or "nan")):
-        try:
-            return pd.Series([kind(cell) for cell in cells], index=cells.index)
-        except ValueError:
-            continue
-    return cells
+    try:
+        return pd.Series([int(cell) for cell in cells], index=cells.index)
+    except ValueError:
+        return pd.Series([float(cell or "nan") for cell in cells], index=cells.index)
 
 
 def _accuracy(metrics: pd.DataFrame, select: str) -> str:
