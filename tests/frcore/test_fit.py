@@ -166,7 +166,9 @@ def not_reached(*args, **kwargs):
     raise AssertionError("too late for this mistake")
 
 
-def test_mistakes_in_the_configuration_come_before_any_data(monkeypatch, tiny_config, tmp_path):
+def test_fault_19_mistakes_in_the_configuration_come_before_any_data(
+    monkeypatch, tiny_config, tmp_path
+):
     monkeypatch.setattr("frcore.train.open_store", not_reached)
     with pytest.raises(ConfigError) as mistakes:
         frcore.fit(tiny_config, out=tmp_path / "run", lerning_rate=1, **{"optim.lr": -1})
@@ -239,7 +241,7 @@ def test_a_missing_store_names_the_command_that_makes_it(tiny_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
+def test_fault_04_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
     monkeypatch, tiny_config, tmp_path
 ):
     monkeypatch.setattr("frcore.train.load_splits", not_reached)
@@ -254,7 +256,7 @@ def test_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
+def test_fault_07_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
     sent, code, monkeypatch, tiny_config, tmp_path
 ):
     config = load_recipe(tiny_config | {"head": None}, ONE_EPOCH).model_dump(mode="json")

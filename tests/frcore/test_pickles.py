@@ -92,7 +92,7 @@ class Reduce:
         (pickle.loads, "loads"),
     ],
 )
-def test_a_call_is_refused_by_name_and_not_made(
+def test_fault_14_a_call_is_refused_by_name_and_not_made(
     tmp_path: Path, protocol: int, function: Any, named: str
 ) -> None:
     witness = tmp_path / "executed"
@@ -138,7 +138,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_and_damaged_files_are_errors_of_the_user(tmp_path: Path, data: bytes) -> None:
+def test_fault_14_hostile_and_damaged_files_are_errors_of_the_user(
+    tmp_path: Path, data: bytes
+) -> None:
     with pytest.raises(UserError, match=r"file\.pkl"):
         read(tmp_path, data)
 

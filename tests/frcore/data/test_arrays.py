@@ -143,13 +143,13 @@ def test_unsafe_and_built_in_names_are_refused(tmp_path, name):
         ({"clips": [clip.reshape(len(clip), -1) for clip in CLIPS]}, r"has 2 axes .* \(T, V=4, C="),
     ],
 )
-def test_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
+def test_fault_13_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
     with pytest.raises(UserError, match=named):
         make(tmp_path, **fields)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_path):
+def test_fault_11_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_path):
     clips = [clip.transpose(2, 0, 1) for clip in CLIPS]  # (C, T, V)
     with pytest.raises(UserError, match=r"'train/000000' has shape .* try .transpose\(1, 2, 0\)"):
         make(tmp_path, clips=clips)
@@ -168,7 +168,7 @@ def test_problems_of_all_clips_come_at_once_in_the_users_axes(tmp_path):
     assert "(T, V=4, C=2, M)" in text and ".transpose(0, 2, 1, 3)" in text
 
 
-def test_nan_is_refused_or_mended(tmp_path):
+def test_fault_10_nan_is_refused_or_mended(tmp_path):
     clips = [c.copy() for c in CLIPS]
     clips[1][2] = np.nan
     with pytest.raises(UserError, match=r"'test/000000' has NaN or Inf in frame\(s\) 2"):

@@ -111,7 +111,7 @@ def test_all_bad_members_are_named_and_nothing_is_left(archive, tmp_path):
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_missing_values_are_refused_or_repaired_and_counted(tmp_path):
+def test_fault_10_missing_values_are_refused_or_repaired_and_counted(tmp_path):
     joints = np.ones((4, 20, 3))
     joints[1, 3] = np.nan
     path = tmp_path / "a01_s01_e00_v01.json"
@@ -122,7 +122,7 @@ def test_missing_values_are_refused_or_repaired_and_counted(tmp_path):
     assert (store.clip(path.stem) == 1).all() and store.record["counts"]["interpolated"] == 1
 
 
-def test_wrong_joint_count_is_refused_by_clip(tmp_path):
+def test_fault_11_wrong_joint_count_is_refused_by_clip(tmp_path):
     path = tmp_path / "a01_s01_e00_v01.json"
     path.write_bytes(clip_json(path.stem, skeletons=np.zeros((4, 25, 3)).tolist()))
     with pytest.raises(UserError, match=r"clip 'a01_s01_e00_v01' .*V=25 \(expected 20\)"):
