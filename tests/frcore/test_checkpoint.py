@@ -282,8 +282,9 @@ def test_fault_05_cut_at_every_fiftieth_falls_back_to_previous_naming_both(tmp_p
         assert LAST in caplog.text and PREVIOUS in caplog.text
 
 
-def test_fault_05_200_random_bit_flips_are_all_detected(tmp_path):
-    digest = save_step(tmp_path, 1)
+def test_fault_05_200_random_bit_flips_are_all_detected_and_fall_back(tmp_path, caplog):
+    save_step(tmp_path, 1)
+    digest = save_step(tmp_path, 2)
     path, rng = tmp_path / LAST, random.Random(0)
     whole = path.read_bytes()
     for _ in range(200):
@@ -295,6 +296,9 @@ def test_fault_05_200_random_bit_flips_are_all_detected(tmp_path):
             load_checkpoint(path, framework="numpy")
         actual = hashlib.sha256(damaged).hexdigest()
         assert all(text in str(error.value) for text in (str(path), digest, actual))
+        caplog.clear()
+        assert latest_step(tmp_path) == 1
+        assert LAST in caplog.text and PREVIOUS in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b"0" * 64 + b"  last.safetensors\n"])

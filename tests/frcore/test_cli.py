@@ -139,6 +139,33 @@ def test_fault_19_several_mistakes_are_reported_at_once():
     assert "optim.lr" in result.stderr and "Did you mean 'epochs'?" in result.stderr
 
 
+def test_fault_19_a_file_of_mistakes_is_refused_at_once_before_any_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "data"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "extends: synthetic_tiny_frhead\nlerning_rate: 0.1\nseed: -1\n"
+        "train: {epochs: many, batch_size: 0}\nhead: {levels: [1, 5]}\n"
+        "optim: {lr: .nan, momentum: 0, lerning_rate: 1}\n"
+    )
+    result = run("train", path, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    for said in (
+        f"8 mistakes in {path}",
+        "lerning_rate: unknown key.",
+        "seed: Input should be greater than or equal to 0, not -1",
+        "train.epochs: Input should be a valid integer",
+        "train.batch_size: Input should be greater than or equal to 1, not 0",
+        "head.level_weights: 2 levels need as many weights, not 4",
+        "optim.lr: Input should be a finite number, not nan",
+        "optim.nesterov: needs optim.momentum above 0",
+        "optim.lerning_rate: unknown key. Did you mean 'lr'?",
+    ):
+        assert said in result.stderr
+    assert not (tmp_path / "data").exists() and not (tmp_path / "run").exists()
+    result = run("train", tmp_path / "none.yaml")
+    assert result.exit_code == 2 and "No configuration file at" in result.stderr
+
+
 def test_debug_shows_the_traceback_of_a_mistake_and_a_defect_always_has_one(module, tmp_path):
     module("frcore.train", fit=UserError("in use"))
     assert isinstance(run("--debug", "train", "synthetic_tiny").exception, UserError)

@@ -17,6 +17,7 @@ from frcore.cli import app
 from frcore.config import load_recipe
 from frcore.config_errors import ConfigError
 from frcore.data import from_arrays
+from frcore.data.check import check_store
 from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
 from frcore.files import WriteError
@@ -47,6 +48,38 @@ def test_the_tiny_recipe_trains_on_own_data(skeleton, tmp_path):
     prediction = frcore.predict(run, spaces=("backbone", "fin.temporal"))
     assert len(prediction) == 4 and prediction.class_names == ("0", "1")
     assert prediction.prototypes["fin.temporal"].shape == (2, 256)
+
+
+def test_fault_12_clips_with_next_to_nothing_in_them_train_and_are_predicted(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    clips = list(rng.normal(size=(20, 9, 25, 3, 2)).astype(np.float32))
+    odd = {"one frame": clips[0][:1], "zeros": np.zeros((9, 25, 3, 2)), "second": clips[1].copy()}
+    odd["second"][..., 0] = 0
+    odd["three"] = rng.normal(size=(9, 25, 3, 3))
+    ids = [*(f"plain {n}" for n in range(20)), *odd, *(f"test {name}" for name in odd)]
+    given = {
+        "sample_ids": ids,
+        "split": ["train"] * 24 + ["test"] * 4,
+        "skeleton": "ntu25",
+        "root": frcore.data.data_root(),
+    }
+    clips, labels = [*clips, *odd.values(), *odd.values()], [0, 1] * 14
+    empty = [*clips[:-1], clips[0][:0]]
+    with pytest.raises(UserError, match=r"'test three' .*0 frames"):
+        from_arrays("odd", empty, labels, **given)
+    store = from_arrays("odd", clips, labels, **given)
+    assert store.benchmark.num_persons == 3  # all of them appear
+    np.testing.assert_array_equal(store.clip("second")[:, 0], odd["second"][..., 1])
+    report = check_store(store)
+    assert report.empty == ["zeros", "test zeros"]
+    assert report.single_frame == ["one frame", "test one frame"]
+    for stream, normalize in (("joint", "minmax"), ("bone_motion", "none")):
+        choice = {"data.stream": stream, "data.transform.normalize": normalize, "data.persons": 2}
+        out = tmp_path / stream
+        run = frcore.fit("synthetic_tiny_frhead", benchmark="odd", out=out, **TINY, **choice)
+        row = run.metrics.iloc[0]
+        assert row["skipped_steps"] == 0 and math.isfinite(row["loss"])
+        assert np.isfinite(frcore.predict(run).probabilities).all()
 
 
 # ---- precision and randomness --------------------------------------------------------------------

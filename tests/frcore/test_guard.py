@@ -161,10 +161,26 @@ def spoil_clips(monkeypatch, steps):
     return calls
 
 
-def test_fault_08_a_nan_clip_leaves_batch_norm_prototypes_and_the_log_untouched(
-    monkeypatch, tiny_config, tmp_path, caplog
+def spoil_gradients(monkeypatch, steps):
+    """After a finite loss, one gradient of these training steps (from 1) is NaN."""
+    calls, step = [], StepGuard.step
+
+    def spoiled(self, loss, index, position):
+        calls.append(index)
+        if len(calls) in steps:
+            assert loss.isfinite()
+            self.parameters[0].grad.view(-1)[0] = math.nan
+        return step(self, loss, index, position)
+
+    monkeypatch.setattr(StepGuard, "step", spoiled)
+    return calls
+
+
+@pytest.mark.parametrize("spoil", [spoil_clips, spoil_gradients])
+def test_fault_08_09_a_bad_step_leaves_batch_norm_prototypes_and_the_log_untouched(
+    spoil, monkeypatch, tiny_config, tmp_path, caplog
 ):
-    batches = spoil_clips(monkeypatch, {2})
+    batches = spoil(monkeypatch, {2})
     changed, train_step = [], Trainer._train_step
 
     def watched(self, *batch):

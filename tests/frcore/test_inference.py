@@ -22,6 +22,7 @@ from frcore.inference import load_recognizer
 from frcore.predictions import Predictions
 from frcore.recognizer import build_recognizer
 from frcore.run import Run
+from frcore.skeleton import UCLA20
 from frcore.splits import load_split
 
 SPACES = ("backbone", "fin.spatial", "mid.temporal")
@@ -326,13 +327,25 @@ def test_fault_06_tensors_of_another_model_are_listed_with_both_shapes(change, s
     assert "another model" in str(refused.value)
 
 
-def test_fault_06_a_checkpoint_with_other_classes_is_refused_with_both_shapes(run):
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"class_names": ["wave", "clap"]}, r"classifier.bias: \(5,\) in the file, \(2,\) in"),
+        (
+            {"skeleton": UCLA20.to_dict()},
+            r"adjacency: \(3, 25, 25\) in the file, \(3, 20, 20\) in the model",
+        ),
+    ],
+)
+def test_fault_06_a_checkpoint_of_other_classes_or_joints_is_refused_with_both_shapes(
+    other, said, run
+):
     checkpoint = load_checkpoint(run.checkpoint())
-    benchmark = checkpoint.metadata["benchmark"] | {"class_names": ["wave", "clap"]}
+    benchmark = checkpoint.metadata["benchmark"] | other
     save_checkpoint(
         run.path / LAST, checkpoint.tensors, checkpoint.metadata | {"benchmark": benchmark}
     )
-    with pytest.raises(CheckpointError, match=r"classifier.bias: \(5,\) in the file, \(2,\) in"):
+    with pytest.raises(CheckpointError, match=said):
         load_recognizer(run.checkpoint())
 
 

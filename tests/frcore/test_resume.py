@@ -1,5 +1,6 @@
 """However a run is stopped, the same command ends bit-equal to one that never was."""
 
+import errno
 import json
 import os
 import random
@@ -14,18 +15,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from typer.testing import CliRunner
 
 import frcore
 from frcore.checkpoint import (
     BEST,
     LAST,
+    PREVIOUS,
     CheckpointError,
     load_checkpoint,
+    load_latest,
     read_metadata,
     save_checkpoint,
 )
+from frcore.cli import app
+from frcore.config import load_recipe
 from frcore.data import open_store
 from frcore.errors import UserError
+from frcore.files import WriteError
 from frcore.guard import StepGuard
 from frcore.process import LockedError
 from frcore.run import Run
@@ -64,6 +72,11 @@ STOPPED = {
     "in a step": at("step", 5, signal.SIGTERM),
     "in the last step of an epoch": at("step", 6, signal.SIGTERM),
     "in an evaluation": at("evaluate", 3, signal.SIGTERM),
+}
+TWICE = {  # the second signal in a save: its temporary file is there, `last` already moved away
+    "while it saves": at("step", 5, signal.SIGTERM) | {"again": ["publish last.safetensors", 2]},
+    "before it saves": at("step", 5, signal.SIGTERM)
+    | {"again": ["publish previous.safetensors", 1]},
 }
 POSITIONS = {
     "in a step": (1, 2),
@@ -125,7 +138,9 @@ def assert_bit_equal(run, other):
 
 @pytest.fixture(scope="module")
 def signalled(tiny_config, tmp_path_factory):
-    return train_and_signal(tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED)
+    return train_and_signal(
+        tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED | TWICE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +176,17 @@ def test_fault_07_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
     run = frcore.fit(tiny_config, out=out)
     assert run.metrics["seconds"][1] > meta["seconds"] > 0  # both parts of the epoch
     assert_bit_equal(run, trained)
+
+
+@pytest.mark.parametrize("moment", TWICE)
+def test_fault_07_a_second_sigterm_exits_at_once_and_harms_nothing(
+    moment, signalled, tiny_config, trained
+):
+    out, result = signalled[moment]
+    assert result["exit"] == 143 and result["after"] < 10
+    assert list(out.glob(".last.safetensors.*"))  # it was in a save
+    assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
+    assert not list(out.glob(".last.safetensors.*"))
 
 
 @pytest.mark.slow
@@ -221,6 +247,57 @@ def test_fault_05_a_damaged_checkpoint_gives_way_to_the_previous_one(
     (partial.path / LAST).write_bytes(data)
     assert_bit_equal(frcore.fit(tiny_config, out=partial.path), trained)
     assert "previous.safetensors" in caplog.text
+
+
+def test_fault_05_two_damaged_checkpoints_end_the_command_naming_both(
+    partial, tiny_config, tmp_path
+):
+    for name in (LAST, PREVIOUS):
+        data = (partial.path / name).read_bytes()
+        (partial.path / name).write_bytes(data[: len(data) // 2])
+    config = load_recipe(tiny_config).model_dump(mode="json")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    command = ["train", str(tmp_path / "mine.yaml"), "--out", str(partial.path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    assert LAST in result.stderr and PREVIOUS in result.stderr
+    assert len(partial.metrics) == 1  # the logs are as they were
+
+
+@pytest.mark.parametrize(
+    ("synced", "named"),
+    [
+        (0, "metrics.csv"),
+        (2, "history.npz"),
+        (4, "calibration.npz"),
+        (6, ".safetensors"),
+        (8, ".safetensors"),
+    ],
+)
+def test_fault_03_a_full_disk_stops_training_and_the_same_command_goes_on(
+    synced, named, partial, tiny_config, trained, monkeypatch
+):
+    """Full at the end of the second epoch, when so many files and directories were synced."""
+    calls, real, step = [], os.fsync, StepGuard.step
+
+    def fsync(fd):
+        calls.append(fd)
+        if len(calls) > synced:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd)
+
+    with monkeypatch.context() as patch:
+
+        def step_then_fill(*args):
+            patch.setattr(os, "fsync", fsync)
+            return step(*args)
+
+        patch.setattr(StepGuard, "step", step_then_fill)
+        with pytest.raises(WriteError, match="bytes needed") as stopped:
+            frcore.fit(tiny_config, out=partial.path)
+    assert str(partial.path) in str(stopped.value) and named in str(stopped.value)
+    assert load_latest(partial.path).metadata["epoch"] == 1
+    assert_bit_equal(frcore.fit(tiny_config, out=partial.path), trained)
 
 
 def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(tiny_config, tmp_path):

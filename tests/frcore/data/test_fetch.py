@@ -8,7 +8,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from frcore.cli import app
 from frcore.data.archive import Limits, open_source
 from frcore.data.fetch import DOWNLOADS, Download, FetchError, content_digest, fetch_benchmark
 from frcore.errors import UserError
@@ -125,6 +127,16 @@ def test_fault_16_17_wrong_content_is_refused_and_nothing_is_left(server, tmp_pa
     assert "Expected: a zip archive of 3 .json files" in text and "Nothing was kept" in text
     assert ".." not in text.replace("../evil.json", "")
     assert left(tmp_path / "root") == [] and left(tmp_path) in ([], ["root"])
+
+
+def test_fault_17_the_command_ends_with_2_and_one_message(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "root"))
+    server.body, server.kind = b"<!DOCTYPE html><p>Sign in", "text/html"
+    url = f"http://127.0.0.1:{server.server_port}/all_sqe.zip"
+    result = CliRunner().invoke(app, ["data", "fetch", "nw_ucla", "--url", url])
+    assert result.exit_code == 2 and "\nError: " in result.stderr
+    assert url in result.stderr and "gave a web page" in result.stderr
+    assert left(tmp_path / "root") == []
 
 
 def test_fault_17_endless_download_is_broken_off(server, tmp_path):
