@@ -4,11 +4,16 @@ Raw files, pickles, those of pyskl, the npz of CTR-GCN and archives have such te
 """
 
 import hashlib
+import io
 import json
 import logging
+import os
 import pickle
 import random
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -215,3 +220,44 @@ def test_many_changed_bytes_give_data_or_an_error_that_names_the_file(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     assert read_changed(good[what], mutated, 400) > 10
+
+
+CLAIMS = """
+import sys
+from pathlib import Path
+from frcore.errors import UserError
+from frcore.run import Run
+from frcore.scores import read_scores
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+before, refused = peak(), 0
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        print(Run(path).history if path.is_dir() else read_scores(path, labels=[0, 1]))
+    except UserError as error:
+        assert path.name in str(error), error
+        refused += 1
+print(refused, peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak of memory")
+def test_fault_15_nothing_is_allocated_because_a_header_says_so(tmp_path) -> None:
+    for bits in (31, 36, 60):  # 8 GB, which could be had, to 4 EB
+        header = io.BytesIO()
+        claim = {"descr": "<f4", "fortran_order": False, "shape": (2**bits, 1)}
+        np.lib.format.write_array_header_1_0(header, claim)
+        content = header.getvalue() + bytes(64)
+        (tmp_path / f"{bits}.npy").write_bytes(content)
+        (tmp_path / f"run{bits}").mkdir()
+        for path in (tmp_path / f"{bits}.npz", tmp_path / f"run{bits}" / "history.npz"):
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("logits.npy", content)
+    env = os.environ | {"PYTHONPATH": str(Path(frcore.__file__).parents[1])}
+    command = [sys.executable, "-c", CLAIMS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    refused, kilobytes = map(int, done.stdout.split())
+    assert refused == 9 and kilobytes < 20_000
