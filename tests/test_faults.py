@@ -42,8 +42,8 @@ OTHERWISE = {
     3: "a full disk is what fsync says: a real one needs a file system of its own",
     6: "a partial load is `match_tensors(partial=True)`; nothing else loads a checkpoint in part",
     7: "a notebook's stop button is SIGINT in the main thread, which the test sends itself",
-    15: "address space that torch reserves for weights saved before 2020 is not counted: nothing is "
-    "written there",
+    15: "address space that torch reserves for weights of before 2020 is not counted: it is never "
+    "written to",
     18: "ids in a store's samples.csv stay as they are, since its sha256 is over them; tables made "
     "for a spreadsheet are quoted. SVG is drawn by a browser: that test has the mark `browser`",
 }
