@@ -86,7 +86,7 @@ def test_fault_25_a_map_is_kept_and_a_damaged_one_made_again(model, cache, monke
     )
     for damage in (b"", huge.getvalue(), whole[: len(whole) // 2], whole[:-8], *flipped):
         kept.write_bytes(damage)
-        np.testing.assert_array_equal(frviz.embed(x, method="tsne")["x"], first["x"])
+        pd.testing.assert_frame_equal(frviz.embed(x, method="tsne"), first)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(model, tmp_path, monkeypatch, caplog) -> None:
