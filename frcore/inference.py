@@ -55,8 +55,13 @@ def load_recognizer(
         raise UserError(
             f"{checkpoint.path} was trained without FR Head: its only space is '{BACKBONE_SPACE}'."
         )
-    with torch.random.fork_rng(devices=[]):  # fresh weights, soon replaced, are made on the CPU
-        model = build_recognizer(config, record, head=head)
+    try:
+        with torch.random.fork_rng(devices=[]):  # fresh weights, soon replaced, are made on the CPU
+            model = build_recognizer(config, record, head=head)
+    except (TypeError, ValueError, RuntimeError) as error:  # overrides of any kind
+        raise CheckpointError(
+            f"{checkpoint.path} names a model that cannot be built: {error}"
+        ) from error
     weights = checkpoint.part("model")
     if not head:
         weights = {k: v for k, v in weights.items() if not k.startswith("head.")}

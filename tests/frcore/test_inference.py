@@ -360,6 +360,8 @@ def test_fault_06_a_checkpoint_of_other_classes_or_joints_is_refused_with_both_s
         ("benchmark.name", None, "which model of which clips it holds"),
         ("benchmark.num_persons", 10**6, "expected 1 to 100"),
         ("benchmark.num_frames", 10**9, "expected 1 to 100,000"),
+        ("config.model.overrides.width", "wide", "cannot be built"),
+        ("config.model.overrides.widht", 8, "cannot be built: Unknown override"),
         ("fingerprint", 7, "fingerprint is missing, or no str"),
         ("model", None, "model is missing, or no str"),
         ("epoch", None, "epoch is missing, or no int"),
