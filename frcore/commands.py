@@ -96,7 +96,7 @@ def parse_changes(changes: list[str]) -> dict[str, Any]:
             raise UserError(f"--set {key.strip()}: given more than once.")
         try:
             parsed[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:
             problem = getattr(error, "problem", None) or "unreadable"
             raise UserError(f"--set {change}: the value is not plain YAML ({problem}).") from None
     return parsed

@@ -123,16 +123,24 @@ def whole_lines(path: Path) -> list[str]:
     """The lines that end in a newline: the rest was cut by a kill, or is just being written."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {error}.") from error
     return [line for line in lines if line.endswith("\n")]
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file, {} if it is missing; pickled ones are refused."""
+    """The arrays of an npz file, {} if it is missing; pickled ones and packed ones are refused.
+
+    Ours are stored as they are; a packed one could unpack to a thousand times its size.
+    """
     if not path.exists():
         return {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if any(member.compress_type for member in arrays.zip.infolist()):
+                raise ValueError("its arrays are compressed")
             return dict(arrays)
     except Exception as error:  # zipfile and NumPy raise many kinds
         raise UserError(f"Cannot read {path}: {error}") from error

@@ -50,14 +50,18 @@ def load_recognizer(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = _load_checkpoint(checkpoint)
-    meta = checkpoint.metadata
-    config, record = load_recipe(meta["config"]), Benchmark.from_dict(meta["benchmark"])
+    config, record = _described(checkpoint)
     if head and config.head is None:
         raise UserError(
             f"{checkpoint.path} was trained without FR Head: its only space is '{BACKBONE_SPACE}'."
         )
-    with torch.random.fork_rng(devices=[]):  # fresh weights, soon replaced, are made on the CPU
-        model = build_recognizer(config, record, head=head)
+    try:
+        with torch.random.fork_rng(devices=[]):  # fresh weights, soon replaced, are made on the CPU
+            model = build_recognizer(config, record, head=head)
+    except (TypeError, ValueError, RuntimeError) as error:  # overrides of any kind
+        raise CheckpointError(
+            f"{checkpoint.path} names a model that cannot be built: {error}"
+        ) from error
     weights = checkpoint.part("model")
     if not head:
         weights = {k: v for k, v in weights.items() if not k.startswith("head.")}
@@ -72,7 +76,24 @@ def _load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} is no checkpoint of a run that this frcore can read: its format is "
             f"{checkpoint.metadata.get('format')!r}, expected {FORMAT}."
         )
+    _described(checkpoint)
     return checkpoint
+
+
+def _described(checkpoint: Checkpoint) -> tuple[RunConfig, Benchmark]:
+    """The configuration and the benchmark in a checkpoint's metadata, which may be a stranger's."""
+    meta = checkpoint.metadata
+    kinds = {"config": dict, "benchmark": dict, "fingerprint": str, "model": str}
+    kinds |= {"imported": dict} if "imported" in meta else {"epoch": int, "select": str}
+    try:
+        for name, kind in kinds.items():
+            if not isinstance(meta.get(name), kind):
+                raise TypeError(f"{name} is missing, or no {kind.__name__}")
+        return load_recipe(meta["config"]), Benchmark.from_dict(meta["benchmark"])
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path} does not say which model of which clips it holds: {error}."
+        ) from error
 
 
 def predict(
@@ -155,7 +176,7 @@ def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Stor
             )
         return store
     store = data if isinstance(data, Store) else open_store(data)
-    record = Benchmark.from_dict(meta["benchmark"])
+    _, record = _described(checkpoint)
     for what in ("class_names", "skeleton", "channels"):
         ours, theirs = getattr(record, what), getattr(store.benchmark, what)
         if ours != theirs:
@@ -168,7 +189,7 @@ def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Stor
 def _cache_path(
     checkpoint: Checkpoint, store: Store, split: str, spaces: tuple[str, ...], device: torch.device
 ) -> Path:
-    precision = choose_precision(checkpoint.metadata["config"]["train"]["precision"], device)
+    precision = choose_precision(_described(checkpoint)[0].train.precision, device)
     where = f"{device.type}/{precision}"
     content = (checkpoint.sha256, store.fingerprint, split, spaces, where, __version__)
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
@@ -247,7 +268,7 @@ def _copies(checkpoint: Checkpoint, store: Store, sample_ids: tuple[str, ...]) -
             store.path,
         )
         return None
-    data = load_recipe(meta["config"]).data.model_copy(update={"duplicates": "keep"})
+    data = _described(checkpoint)[0].data.model_copy(update={"duplicates": "keep"})
     training = split_rows(own, "train", data)
     rows = store.samples.set_index("sample_id").loc[list(sample_ids)]
     if own is store:  # a training clip is no copy of itself
@@ -270,7 +291,7 @@ def _metadata(
         "preset": store.preset,
     }
     if "imported" in meta:  # how it was trained is not known
-        return common | {"source": meta["imported"]["source"], "run": checkpoint.path.stem}
+        return common | {"source": meta["imported"].get("source"), "run": checkpoint.path.stem}
     return common | {
         "epoch": meta["epoch"],
         "select": meta["select"],

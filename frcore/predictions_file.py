@@ -138,12 +138,15 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
-    """Writes `Predictions.frame()` as CSV; text a spreadsheet would run as a formula gets a '."""
+    """Writes `Predictions.frame()` as CSV (RFC 4180: lines end in CR LF, so that either is quoted).
+
+    Text that a spreadsheet would run as a formula gets a ' before it.
+    """
     table = table.copy()
     for column in ("sample_id", "class", "predicted_class"):
         formula = table[column].str.match(r"[=+\-@\t\r]")
         table[column] = table[column].where(~formula, "'" + table[column])
     with write_errors(path, 0):
         path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, table.to_csv(index=False))
+    atomic_write(path, table.to_csv(index=False, lineterminator="\r\n"))
     return path

@@ -15,6 +15,7 @@ from frcore.config_errors import ConfigError
 from frcore.errors import unknown_name
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")  # JSON: a run's config.json
+_MAX_DEPTH = 50  # of values in values; a configuration has 4
 
 
 def recipe_names() -> list[str]:
@@ -34,8 +35,8 @@ def read_recipe(recipe: str | Path, seen: tuple[str, ...] = ()) -> dict[str, Any
     if str(recipe) in seen[:-1]:
         raise ConfigError(f"Recipes extend each other in a circle: {' -> '.join(seen)}.")
     try:
-        fields = _OneOfEach(text).get_single_data()
-    except yaml.YAMLError as error:
+        fields = _PlainYaml(text).get_single_data()
+    except Exception as error:  # of YAML, and of what makes numbers and dates: "2001-13-40"
         raise ConfigError(f"{recipe} is not plain YAML: {error}") from None
     if not isinstance(fields, dict):
         raise ConfigError(f"{recipe} must hold a mapping of keys, not {type(fields).__name__}.")
@@ -50,12 +51,31 @@ def extend(fields: Mapping[str, Any], folder: Path, seen: tuple[str, ...]) -> di
     base = fields.get("extends")
     if not base:
         return own
-    is_file = str(base).endswith(_FILE_ENDINGS)
+    is_file = str(base).endswith(_FILE_ENDINGS) and "\0" not in str(base)
     return merge(read_recipe((folder / base).resolve() if is_file else base, seen), own)
 
 
-class _OneOfEach(yaml.SafeLoader):
-    """Plain YAML in which a key may stand once: of two, YAML would silently take the last."""
+class _PlainYaml(yaml.SafeLoader):
+    """YAML of plain values, each written where it belongs.
+
+    A key may stand once: of two, YAML would silently take the last. No value is an alias (`*x`) of
+    another one: a few lines of them stand for more values than a memory holds.
+    """
+
+    _depth = 0  # of the value being read
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise self._problem("an alias (*) stands there; write the value itself")
+        if self._depth == _MAX_DEPTH:
+            raise self._problem(f"values lie in more than {_MAX_DEPTH} others")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _problem(self, what: str) -> yaml.MarkedYAMLError:
+        return yaml.MarkedYAMLError(problem=what, problem_mark=self.peek_event().start_mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frcore.checkpoint import Checkpoint, match_tensors
+from frcore.checkpoint import Checkpoint, CheckpointError, match_tensors
 from frcore.config import RunConfig
 from frcore.data.store import Store
 from frcore.errors import UserError
@@ -44,12 +44,35 @@ def restore_state(
     """
     found = checkpoint.part("model")
     model.load_state_dict(match_tensors(found, model.state_dict(), source=checkpoint.path))
-    momentum = checkpoint.part("optim")
-    for name, p in model.named_parameters():
-        if name in momentum:
-            optimizer.state[p]["momentum_buffer"].copy_(momentum[name])
+    buffers = {
+        name: optimizer.state[p]["momentum_buffer"]
+        for name, p in model.named_parameters()
+        if "momentum_buffer" in optimizer.state[p]
+    }
+    momentum = match_tensors(checkpoint.part("optim"), buffers, source=checkpoint.path)
+    for name, buffer in buffers.items():
+        buffer.copy_(momentum[name])
     if record is not None:
-        record.load(checkpoint.part("meters"))
+        sums = checkpoint.part("meters")
+        record.load(match_tensors(sums, record.sums, source=checkpoint.path))
+
+
+def position_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where a checkpoint stands in its run: "epoch", "step", "seconds", "best", and bad steps.
+
+    Raises:
+        CheckpointError: its metadata do not say so.
+    """
+    kinds = {"epoch": int, "step": int, "skipped_in_a_row": int}
+    kinds |= {"seconds": int | float, "best": int | float | None}
+    found = {name: checkpoint.metadata.get(name, "nothing") for name in kinds}
+    for name, kind in kinds.items():
+        value = found[name]
+        if not isinstance(value, kind) or (value is not None and not 0 <= value < 2**53):
+            raise CheckpointError(
+                f"{checkpoint.path} is no checkpoint to go on from: its {name} is {value!r:.40}."
+            )
+    return found
 
 
 def check_same_data(path: Path, metadata: Mapping[str, Any], store: Store) -> None:
@@ -58,11 +81,12 @@ def check_same_data(path: Path, metadata: Mapping[str, Any], store: Store) -> No
     Raises:
         UserError: naming both fingerprints.
     """
-    if metadata["fingerprint"] != store.fingerprint:
+    known = str(metadata.get("fingerprint"))
+    if known != store.fingerprint:
         raise UserError(
             f"{path} was trained on other clips of '{store.benchmark.name}' than {store.path} "
-            f"holds now (fingerprint {metadata['fingerprint'][:12]}, now "
-            f"{store.fingerprint[:12]}). Restore that store, or choose another run directory."
+            f"holds now (fingerprint {known[:12]}, now {store.fingerprint[:12]}). Restore that "
+            "store, or choose another run directory."
         )
 
 

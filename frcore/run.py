@@ -76,11 +76,13 @@ class Run:
                 return pd.DataFrame({"epoch": pd.Series(dtype="int64")})
             cells = pd.read_csv(io.StringIO("".join(lines)), dtype=str, keep_default_na=False)
             table = cells.apply(_numbers)
-        except (OSError, ValueError) as error:  # pandas' own are ValueErrors
+        except OSError as error:
             raise UserError(f"Cannot read {path}: {error}.") from error
+        except ValueError as error:  # pandas' own are, too
+            raise UserError(f"{path} is damaged: {error}.") from error
         epochs = table.get("epoch")
         if epochs is None or (len(epochs) and not pd.api.types.is_integer_dtype(epochs)):
-            raise UserError(f"Cannot read {path}: it has no column 'epoch' of whole numbers.")
+            raise UserError(f"{path} is damaged: it has no column 'epoch' of whole numbers.")
         return table
 
     @property
@@ -164,7 +166,7 @@ class Run:
 
 
 def _numbers(cells: pd.Series) -> pd.Series:
-    """A column of text as integers or floats; an empty cell is NaN."""
+    """A column of text as integers or floats; an empty cell is NaN, another text a ValueError."""
     # Python's own float is exact; the default of pandas was not before version 3.
     for kind in (int, lambda cell: float(cell or "nan")):
         try:

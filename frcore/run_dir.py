@@ -150,8 +150,11 @@ class RunDir:
         if not path.exists():
             return
         lines = whole_lines(path)
-        column = next(csv.reader(lines[:1]), ["epoch"]).index("epoch")
-        kept = [line for line in lines[1:] if int(next(csv.reader([line]))[column]) <= epoch]
+        try:
+            column = next(csv.reader(lines[:1]), ["epoch"]).index("epoch")
+            kept = [line for line in lines[1:] if int(next(csv.reader([line]))[column]) <= epoch]
+        except (ValueError, IndexError, StopIteration, csv.Error) as error:
+            raise UserError(f"{path} is damaged ({error}); restore it or delete it.") from error
         if kept:
             atomic_write(path, "".join(lines[:1] + kept))
         else:

@@ -16,6 +16,7 @@ from frcore.pickles import read_pickle
 _IDS = ("sample_id", "sample_ids", "name", "names", "file_name", "frame_dir", "sample_name", "id")
 LABELS = ("label", "labels", "y", "y_test", "y_true", "true", "target", "targets")
 _SCORES = ("logits", "scores", "score", "y_pred", "predicted", "prediction", "predictions", "pred")
+_UNPACKED = 2**30  # bytes to which an array of an npz may unpack, whatever it is packed to
 
 
 @dataclass
@@ -38,7 +39,7 @@ def read_file(path: Path) -> Any:
         if suffix == ".csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False)
         loaded = np.load(path, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else _OpenArrays(loaded)
+        return loaded if isinstance(loaded, np.ndarray) else _OpenArrays(loaded, path)
     except FileNotFoundError as error:
         raise UserError(f"No file {path}.") from error
     except Exception as error:  # pandas, zipfile and NumPy raise many kinds
@@ -48,15 +49,18 @@ def read_file(path: Path) -> Any:
 class _OpenArrays:
     """The arrays of an npz, read one by one: `x_test` may be gigabytes that nobody needs."""
 
-    def __init__(self, loaded: Any) -> None:
-        self._loaded = loaded
+    def __init__(self, loaded: Any, path: Path) -> None:
+        self._loaded, self._path = loaded, path
         self.names = list(loaded.files)
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:
+            packed = self._loaded.zip.getinfo(f"{name}.npy")
+            if packed.file_size > max(_UNPACKED, 100 * packed.compress_size):
+                raise ValueError(f"it would unpack to {packed.file_size:,} bytes")
             return self._loaded[name]
         except Exception as error:
-            raise UserError(f"Cannot read array '{name}': {error}") from error
+            raise UserError(f"Cannot read array '{name}' of {self._path}: {error}") from error
 
 
 def scores_in(content: Any, path: Path, wanted: str | None) -> Part:

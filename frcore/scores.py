@@ -97,11 +97,15 @@ def read_scores(
         where, copies = _in_store(ids, true, benchmark, dict(metadata or {}), source)
         record = {**record, "benchmark": benchmark, **where}
     more = {"metadata": record, "copies": copies}
-    if values.ndim == 1:
-        return Predictions.from_labels(ids, true, values, names, **more)
-    if kind == "probabilities":
+    if values.ndim == 2 and kind == "probabilities":
         values = _log_probabilities(values, path)
-    return Predictions(ids, true, class_names=names, logits=values, **more)
+    try:
+        if values.ndim == 1:
+            return Predictions.from_labels(ids, true, values, names, **more)
+        return Predictions(ids, true, class_names=names, logits=values, **more)
+    except UserError as error:
+        sources = " and ".join(dict.fromkeys((found.source, truth.source)))
+        raise UserError(f"{sources}: {error}") from error
 
 
 def _in_store(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from frcore import ranks, sharing
+from frcore import ranks, resume, sharing
 from frcore.callbacks import Callback, headline, tell
 from frcore.checkpoint import LAST, load_latest, read_metadata
 from frcore.config import RunConfig, load_recipe
@@ -27,7 +27,6 @@ from frcore.optim import build_optimizer, learning_rate
 from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
-from frcore.resume import check_same_data, record_environment, restore_state, training_state
 from frcore.run import Run
 from frcore.run_dir import RunDir, WatchedDir, choose_run_dir
 from frcore.splits import load_splits
@@ -81,7 +80,7 @@ def fit(
         if not finished:
             return _train(config, store, path, device, told)
     if (path / LAST).is_file():
-        check_same_data(path / LAST, read_metadata(path / LAST), store)
+        resume.check_same_data(path / LAST, read_metadata(path / LAST), store)
     log.info("%s is finished already; delete it to train again.", path)
     run = Run.open(path)
     for event in ("on_start", "on_end"):  # a live view shows what is there
@@ -105,7 +104,7 @@ def _train(
         with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
             trainer = Trainer(config, store, directory, device)
             with ranks.first_goes_first():
-                record_environment(directory, config, store, device)
+                resume.record_environment(directory, config, store, device)
             trainer.run(stop, told)
         ranks.wait_for_all()  # the directory is as the first one leaves it
     if stop.signal is not None and stop.signal.name == "SIGTERM":
@@ -159,10 +158,10 @@ class Trainer:
         checkpoint = load_latest(self.directory.path)
         ranks.check_alike(checkpoint=None if checkpoint is None else checkpoint.sha256)
         if checkpoint is not None:
-            meta = checkpoint.metadata
-            check_same_data(checkpoint.path, meta, self.store)
+            resume.check_same_data(checkpoint.path, checkpoint.metadata, self.store)
+            meta = resume.position_of(checkpoint)
             record = self.record if meta["step"] > 0 else None
-            restore_state(checkpoint, self.model, self.optimizer, record)
+            resume.restore_state(checkpoint, self.model, self.optimizer, record)
             self.epoch, self.step, self.best = meta["epoch"], meta["step"], meta["best"]
             self.seconds, self.guard.in_a_row = meta["seconds"], meta["skipped_in_a_row"]
             log.info("%s goes on after epoch %d, step %d.", self.config.name, self.epoch, self.step)
@@ -339,7 +338,7 @@ class Trainer:
         }
         if best:
             metadata["select"] = "test_best" if config.train.select == "test_best" else "val_best"
-        return training_state(self.model, self.optimizer, record), metadata
+        return resume.training_state(self.model, self.optimizer, record), metadata
 
     def _save(self, row: dict[str, Any] | None = None) -> None:
         self.directory.save(*self._state(row))

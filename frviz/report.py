@@ -111,9 +111,7 @@ def _text(value: object) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    table = shown(table)
-    table = table.map(lambda cell: ", ".join(cell) if isinstance(cell, tuple) else cell)
-    return table.to_html(
+    return shown(table).to_html(
         border=0,
         na_rep="",
         justify="left",

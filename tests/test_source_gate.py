@@ -18,10 +18,14 @@ BANNED_CALLS = {
     "dill.load",
     "dill.loads",
     "joblib.load",
+    "marshal.load",
+    "marshal.loads",
     "pandas.eval",
     "pandas.read_pickle",
+    "pickle.Unpickler",
     "pickle.load",
     "pickle.loads",
+    "shelve.open",
     "shutil.unpack_archive",
     "yaml.full_load",
     "yaml.load",
@@ -94,6 +98,13 @@ def test_source_holds_nothing_banned(package_sources: dict[str, str]) -> None:
     assert found == {}
 
 
+def test_benchmarks_hold_nothing_banned_either() -> None:
+    files = sorted((ROOT / "benchmarks").rglob("*.py"))
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    found = {name: source_problems(text, may_print=True) for name, text in texts.items()}
+    assert texts and {name: problems for name, problems in found.items() if problems} == {}
+
+
 def test_committed_text_names_no_registry_and_no_machine() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -114,6 +125,7 @@ def test_committed_text_names_no_registry_and_no_machine() -> None:
         "import pickle\npickle.load(f)",
         "import pickle as p\np.loads(b)",
         "from pickle import load as read\nread(f)",
+        "from pickle import Unpickler\nUnpickler(f)",
         "import joblib\njoblib.load(f)",
         "import torch\ntorch.load(f)",
         "import torch\ntorch.load(f, weights_only=False)",

@@ -78,11 +78,11 @@ class Benchmark:
             raise UserError(f"Benchmark '{self.name}' has no protocol; name at least one.")
         for protocol in self.protocols:
             check_name("protocol", protocol)
-        for what in ("num_persons", "num_frames"):
+        for what, most in (("num_persons", 100), ("num_frames", 100_000)):
             value = getattr(self, what)
-            if type(value) is not int or value < 1:
+            if type(value) is not int or not 1 <= value <= most:
                 raise UserError(
-                    f"{what} of benchmark '{self.name}' is {value!r}; expected 1 or more."
+                    f"{what} of benchmark '{self.name}' is {value!r}; expected 1 to {most:,}."
                 )
         if self.channels not in (2, 3):
             raise UserError(

@@ -70,7 +70,7 @@ def _map_frames(path: Path, expected_bytes: object) -> np.memmap:
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(frames, np.memmap) or frames.dtype.str != "<f4" or frames.ndim != 1:
             raise ValueError("not a flat float32 array")
-    except (OSError, ValueError, OverflowError, EOFError) as error:
+    except Exception as error:  # NumPy parses the header as Python, and raises as many kinds
         raise _damaged(path, str(error)) from error
     return frames
 

@@ -28,7 +28,7 @@ def curves(
     for number, (name, column) in enumerate(table.items()):
         known = column.dropna()
         figure.add_scatter(
-            x=known.index.tolist(),
+            x=[text(place) if isinstance(place, str) else place for place in known.index],
             y=known.tolist(),
             name=text(name),
             mode="lines+markers" if len(known) < 2 else "lines",

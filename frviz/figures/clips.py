@@ -210,7 +210,7 @@ def _add_bodies(
                     marker={"size": sizes, "color": colour, "opacity": 1, "line_width": 0},
                     opacity=1 if person == 0 else 0.5,
                     name=text(part),
-                    legendgroup=part,
+                    legendgroup=text(part),
                     showlegend=person == 0 and bool(part),
                     hovertemplate="%{text}<extra></extra>",
                 )

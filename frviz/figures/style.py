@@ -47,9 +47,9 @@ LEGEND = {
 
 
 def text(value: object) -> str:
-    """Text from data, shown as it is: no tag in it becomes one."""
+    """Text from data, shown as it is: no tag in it becomes one, no sign turns its direction."""
     # Plotly knows few entities by name, and a quote is none of them
-    return html.escape(str(value), quote=False).replace('"', "&#34;").replace("'", "&#39;")
+    return html.escape(plain(value), quote=False).replace('"', "&#34;").replace("'", "&#39;")
 
 
 def text_width(value: object, size: float = 12) -> float:

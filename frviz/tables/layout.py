@@ -6,7 +6,6 @@ principal components.
 
 import hashlib
 import importlib.metadata
-import io
 import json
 import logging
 import os
@@ -173,25 +172,27 @@ def _cache_file(features: np.ndarray, method: str, seed: int, start: np.ndarray 
     digest = hashlib.sha256(np.ascontiguousarray(features).tobytes())
     digest.update(b"" if start is None else np.ascontiguousarray(start, np.float64).tobytes())
     version = importlib.metadata.version(LIBRARIES[method])
-    about: Any = (features.shape, method, version, seed, start is None, COMPONENTS, "layout 1")
+    about: Any = (features.shape, method, version, seed, start is None, COMPONENTS, "layout 2")
     digest.update(json.dumps(about).encode())
-    return cache_folder() / f"{method}-{digest.hexdigest()[:24]}.npy"
+    return cache_folder() / f"{method}-{digest.hexdigest()[:24]}.layout"
 
 
 def _load(file: Path, points: int) -> np.ndarray | None:
+    """Kept positions; None where there are none, or damaged ones: they are made again."""
     try:
-        kept = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # not there, or damaged: it is made again
+        content = file.read_bytes()
+    except OSError:
         return None
-    whole = kept.shape == (points, 2) and kept.dtype == np.float64 and np.isfinite(kept).all()
-    return kept if whole else None
+    digest, values = content[:32], content[32:]
+    if hashlib.sha256(values).digest() != digest or len(values) != points * 16:
+        return None
+    return np.frombuffer(values, "<f8").reshape(points, 2)
 
 
 def _keep(file: Path, positions: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, positions, allow_pickle=False)
+    values = positions.astype("<f8").tobytes()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(file, buffer.getvalue())
+        atomic_write(file, hashlib.sha256(values).digest() + values)
     except (OSError, UserError) as error:
         log.warning("The layout is not kept: %s", error)

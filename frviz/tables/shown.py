@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from frcore.display import plain
 from frviz.tables.statistics import shown_p
 
 
@@ -31,7 +32,14 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
             columns[name] = ["" if pd.isna(n) else f"{n:g}" for n in column]
         elif name != "high":
             columns[name] = column
-    return pd.DataFrame(columns, index=table.index)
+    return pd.DataFrame(columns, index=table.index).map(_on_one_line).rename(index=_on_one_line)
+
+
+def _on_one_line(cell: Any) -> Any:
+    """A name, or the names of a group, without what turns the direction of writing."""
+    if isinstance(cell, tuple):
+        return ", ".join(map(plain, cell))
+    return plain(cell) if isinstance(cell, str) else cell
 
 
 def as_text(table: pd.DataFrame) -> str:

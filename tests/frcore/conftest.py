@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,42 @@ def copied_store(make_store: Callable[..., "Store"]) -> "Store":
     clips, _ = tiny_clips()
     clips[44:48] = clips[4], clips[10], clips[21], clips[40]
     return make_store("copied", clips=clips)
+
+
+@pytest.fixture(scope="session")
+def mutated() -> Callable[[bytes, random.Random], bytes]:
+    """Content with one to three changes of a kind that disks, networks and editors make."""
+
+    def change(content: bytes, rng: random.Random) -> bytes:
+        data = bytearray(content)
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randrange(len(data) + 1)
+            size = rng.choice((1, 1, 2, 5, 60, 500))
+            kind = rng.randrange(8)
+            if kind == 0:
+                del data[place : place + size]
+            elif kind == 1:
+                data[place:place] = rng.randbytes(size)
+            elif kind == 2 and place < len(data):
+                data[place] ^= 1 << rng.randrange(8)
+            elif kind == 3:
+                del data[place:]
+            elif kind == 4:
+                data[place:place] = data[rng.randrange(len(data) + 1) :][:size]
+            elif kind == 5:
+                data[place : place + 1] = rng.choice(_SIGNS).to_bytes()
+            elif kind == 6:
+                data[place : place + 1] = rng.randbytes(1)
+            else:
+                data[place:place] = rng.choice(_WORDS)
+        return bytes(data)
+
+    return change
+
+
+_SIGNS = b"0123456789+-.eE \r\n\t/,:;'\"()[]{}&*!<>~|\xff"
+_WORDS = (b"nan", b"-inf", b"1e999", b"9" * 40, b"9" * 5000, b"\r\n", b"\n25\n", b"null", b"-1")
+_WORDS += (b"2001-13-40", b"[" * 2000, b"2.5")
 
 
 # ---- recorded values of the published models (tests/golden) ------------------------------------

@@ -5,8 +5,9 @@
 
 Every job is a fork of one process that has imported torch, which alone takes seconds. Moments are
 counted from 1: "step" is between the optimiser's step and the record of it, "evaluate" before a
-batch of an evaluation, "publish NAME" before NAME is renamed into place. Prints a JSON list: each
-job's exit code (negative: the signal that killed it) and the seconds it took after the signal.
+batch of an evaluation, "publish NAME" before NAME is renamed into place; a job's "again" is a
+moment like the first, of the same signal once more. Prints a JSON list: each job's exit code
+(negative: the signal that killed it) and the seconds it took after the first signal.
 """
 
 import json
@@ -54,8 +55,11 @@ def child(config: RunConfig, job: dict, pipe: int) -> int:
 
     def reached(event: str) -> None:
         seen[event] += 1
-        if (event, seen[event]) == (job["event"], job["number"]):
+        now = [event, seen[event]]
+        if now == [job["event"], job["number"]]:
             os.write(pipe, repr(time.monotonic()).encode())
+            os.kill(os.getpid(), job["signal"])
+        elif now == job.get("again"):
             os.kill(os.getpid(), job["signal"])
 
     announce(reached)

@@ -170,7 +170,7 @@ def run_and_die_before_line(count: int, action) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("start", ["nothing", "both", "last_damaged"])
-def test_killed_before_any_line_the_old_or_the_new_checkpoint_loads(tmp_path, start):
+def test_fault_02_killed_before_any_line_the_old_or_the_new_checkpoint_loads(tmp_path, start):
     steps = [] if start == "nothing" else [1, 2]
     for step in steps:
         save_step(tmp_path, step)
@@ -193,7 +193,7 @@ def test_killed_before_any_line_the_old_or_the_new_checkpoint_loads(tmp_path, st
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_best_is_intact_whenever_its_replacement_is_killed(tmp_path):
+def test_fault_02_best_is_intact_whenever_its_replacement_is_killed(tmp_path):
     path = tmp_path / "best.safetensors"
     save_checkpoint(path, tensors(0), {"epoch": 0})
     for count in range(1, 300):
@@ -208,7 +208,7 @@ def test_best_is_intact_whenever_its_replacement_is_killed(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_sigkill_at_random_times_in_mid_write_leaves_a_checkpoint(tmp_path):
+def test_fault_02_sigkill_at_random_times_in_mid_write_leaves_a_checkpoint(tmp_path):
     code = (
         "import sys, numpy as np\n"
         "from frcore.checkpoint import rotate_and_save\n"
@@ -236,7 +236,9 @@ def test_sigkill_at_random_times_in_mid_write_leaves_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("call", range(8))
-def test_a_full_disk_stops_with_path_and_size_and_leaves_the_older_one(tmp_path, monkeypatch, call):
+def test_fault_03_a_full_disk_stops_with_path_and_size_and_leaves_the_older_one(
+    tmp_path, monkeypatch, call
+):
     save_step(tmp_path, 1)
     save_step(tmp_path, 2)
     files, real, count = len(list(tmp_path.iterdir())), os.fsync, iter(range(100))
@@ -268,7 +270,7 @@ def test_a_directory_that_is_missing_is_named(tmp_path):
 # --- damage (FAULTS 5) --------------------------------------------------------------------------
 
 
-def test_cut_at_every_fiftieth_falls_back_to_previous_naming_both(tmp_path, caplog):
+def test_fault_05_cut_at_every_fiftieth_falls_back_to_previous_naming_both(tmp_path, caplog):
     save_step(tmp_path, 1)
     save_step(tmp_path, 2)
     whole = (tmp_path / LAST).read_bytes()
@@ -280,8 +282,9 @@ def test_cut_at_every_fiftieth_falls_back_to_previous_naming_both(tmp_path, capl
         assert LAST in caplog.text and PREVIOUS in caplog.text
 
 
-def test_200_random_bit_flips_are_all_detected(tmp_path):
-    digest = save_step(tmp_path, 1)
+def test_fault_05_200_random_bit_flips_are_all_detected_and_fall_back(tmp_path, caplog):
+    save_step(tmp_path, 1)
+    digest = save_step(tmp_path, 2)
     path, rng = tmp_path / LAST, random.Random(0)
     whole = path.read_bytes()
     for _ in range(200):
@@ -293,17 +296,20 @@ def test_200_random_bit_flips_are_all_detected(tmp_path):
             load_checkpoint(path, framework="numpy")
         actual = hashlib.sha256(damaged).hexdigest()
         assert all(text in str(error.value) for text in (str(path), digest, actual))
+        caplog.clear()
+        assert latest_step(tmp_path) == 1
+        assert LAST in caplog.text and PREVIOUS in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b"0" * 64 + b"  last.safetensors\n"])
-def test_a_damaged_sidecar_counts_as_damage(tmp_path, content):
+def test_fault_05_a_damaged_sidecar_counts_as_damage(tmp_path, content):
     save_step(tmp_path, 1)
     (tmp_path / (LAST + ".sha256")).write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
         load_latest(tmp_path)
 
 
-def test_both_damaged_is_an_error_that_names_both(tmp_path):
+def test_fault_05_both_damaged_is_an_error_that_names_both(tmp_path):
     save_step(tmp_path, 1)
     save_step(tmp_path, 2)
     for name in (LAST, PREVIOUS):
@@ -313,7 +319,7 @@ def test_both_damaged_is_an_error_that_names_both(tmp_path):
     assert LAST in str(error.value) and PREVIOUS in str(error.value)
 
 
-def test_a_damaged_last_never_replaces_an_intact_previous(tmp_path, caplog):
+def test_fault_05_a_damaged_last_never_replaces_an_intact_previous(tmp_path, caplog):
     save_step(tmp_path, 1)
     save_step(tmp_path, 2)
     (tmp_path / LAST).write_bytes(b"damaged")
@@ -388,7 +394,7 @@ def test_a_hostile_file_is_refused_by_name_and_allocates_nothing(tmp_path, what,
 # --- another model's checkpoint (FAULTS 6) ------------------------------------------------------
 
 
-def test_keys_that_do_not_fit_are_listed_with_both_shapes():
+def test_fault_06_keys_that_do_not_fit_are_listed_with_both_shapes():
     found = {"a": np.zeros((10, 4)), "b": np.zeros(3), "old": np.zeros(1)}
     expected = {"a": np.zeros((12, 4)), "b": np.zeros(3), "new": np.zeros(2)}
     with pytest.raises(CheckpointError) as error:
@@ -397,7 +403,7 @@ def test_keys_that_do_not_fit_are_listed_with_both_shapes():
         assert text in str(error.value)
 
 
-def test_a_partial_load_happens_on_request_only_and_lists_what_is_skipped(caplog):
+def test_fault_06_a_partial_load_happens_on_request_only_and_lists_what_is_skipped(caplog):
     found = {"a": np.zeros((10, 4)), "b": np.zeros(3), "old": np.zeros(1)}
     expected = {"a": np.zeros((12, 4)), "b": np.zeros(3)}
     with caplog.at_level(logging.WARNING):

@@ -111,6 +111,7 @@ def test_train_hands_over_the_callback_of_tensorboard(module, tmp_path):
         (("train", "synthetic_tiny", "--set", "seed=1", "--set", "seed=2"), "more than once"),
         (("train", "synthetic_tiny", "--set", "seed=[1"), "not plain YAML"),
         (("train", "synthetic_tiny", "--set", "seed=!!python/object:os.system x"), "plain YAML"),
+        (("train", "synthetic_tiny", "--set", "seed=2001-13-40"), "plain YAML"),
         (("train", "none.yaml"), "none.yaml"),
         (("predict", "no/such/run"), "No run directory or checkpoint at no/such/run"),
         (("predict", ".", "--out", "x.json"), "ending in .npz or .csv"),
@@ -138,7 +139,7 @@ def test_train_hands_over_the_callback_of_tensorboard(module, tmp_path):
         ((*IMPORT, "--frames", "64"), "--set data.transform.frames=64"),
     ],
 )
-def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message):
+def test_fault_19_a_mistake_is_one_message_without_a_traceback(module, arguments, message):
     calls = module("frcore.train", fit=None)
     result = run(*arguments)
     assert result.exit_code == 2
@@ -146,9 +147,36 @@ def test_a_mistake_is_one_message_without_a_traceback(module, arguments, message
     assert result.stdout == "" and not calls
 
 
-def test_several_mistakes_are_reported_at_once():
+def test_fault_19_several_mistakes_are_reported_at_once():
     result = run("train", "synthetic_tiny", "--set", "optim.lr=-1", "--set", "train.epoch=3")
     assert "optim.lr" in result.stderr and "Did you mean 'epochs'?" in result.stderr
+
+
+def test_fault_19_a_file_of_mistakes_is_refused_at_once_before_any_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "data"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "extends: synthetic_tiny_frhead\nlerning_rate: 0.1\nseed: -1\n"
+        "train: {epochs: many, batch_size: 0}\nhead: {levels: [1, 5]}\n"
+        "optim: {lr: .nan, momentum: 0, lerning_rate: 1}\n"
+    )
+    result = run("train", path, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    for said in (
+        f"8 mistakes in {path}",
+        "lerning_rate: unknown key.",
+        "seed: Input should be greater than or equal to 0, not -1",
+        "train.epochs: Input should be a valid integer",
+        "train.batch_size: Input should be greater than or equal to 1, not 0",
+        "head.level_weights: 2 levels need as many weights, not 4",
+        "optim.lr: Input should be a finite number, not nan",
+        "optim.nesterov: needs optim.momentum above 0",
+        "optim.lerning_rate: unknown key. Did you mean 'lr'?",
+    ):
+        assert said in result.stderr
+    assert not (tmp_path / "data").exists() and not (tmp_path / "run").exists()
+    result = run("train", tmp_path / "none.yaml")
+    assert result.exit_code == 2 and "No configuration file at" in result.stderr
 
 
 def test_debug_shows_the_traceback_of_a_mistake_and_a_defect_always_has_one(module, tmp_path):
@@ -202,7 +230,7 @@ def test_predict_speaks_of_copies_for_test_clips_only(module, tmp_path):
     assert "all 4 clips" in result.stdout and "unseen" not in result.stdout
 
 
-def test_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
+def test_fault_18_csv_cells_that_a_spreadsheet_would_run_are_quoted(module, tmp_path):
     module("frcore.inference", predict=predictions([0, 0, 2, 3]))
     run("predict", tmp_path, "--out", tmp_path / "p.csv")
     table = pd.read_csv(tmp_path / "p.csv")

@@ -155,7 +155,7 @@ def test_a_config_survives_json():
 # ---- mistakes ------------------------------------------------------------------------------------
 
 
-def test_all_mistakes_are_reported_at_once():
+def test_fault_19_all_mistakes_are_reported_at_once():
     text = mistakes(
         {
             "name": "bad name",
@@ -203,7 +203,7 @@ def test_all_mistakes_are_reported_at_once():
         ("frames", "data.transform.frames"),
     ],
 )
-def test_a_wrong_key_names_the_right_one(key, meant):
+def test_fault_19_a_wrong_key_names_the_right_one(key, meant):
     assert f"  {key}: unknown key. Did you mean '{meant}'? Known here: " in mistakes(BASE, {key: 1})
 
 
@@ -258,7 +258,7 @@ def test_a_key_near_nothing_lists_what_there_is():
         ({"train.deterministic": "yes"}, "train.deterministic: Input should be a valid boolean"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_key(overrides, message):
+def test_fault_19_a_wrong_value_is_refused_with_its_key(overrides, message):
     text = mistakes(BASE, overrides)
     assert text.startswith("1 mistake in configuration:\n  ")
     assert message in text
@@ -277,12 +277,22 @@ def test_a_long_value_is_shown_in_short():
         ("- optim", "must hold a mapping of keys, not list"),
         ("", "must hold a mapping of keys, not NoneType"),
         ("1: 2\nbenchmark: synthetic", "  1: Keys should be strings"),
+        # what PyYAML's own constructors raise is no YAMLError
+        ("seed: 2001-13-40", "is not plain YAML: month must be in 1..12"),
+        (f"seed: {'9' * 5000}", "is not plain YAML: Exceeds the limit"),
+        ("seed: !!int ''", "is not plain YAML"),
+        ("seed: !!bool x", "is not plain YAML"),
+        # what is short in the file and endless in memory
+        ("data: &d {transform: *d}", "an alias (*) stands there; write the value itself"),
+        ("a: &a [1, 2]\nb: [*a, *a]", "an alias (*) stands there"),
+        (f"optim: {'[' * 50_000}", "values lie in more than 50 others"),
+        ('extends: "\\0.yaml"', "No configuration file at"),
     ],
 )
-def test_what_is_no_plain_mapping_is_refused_and_the_file_named(text, message, write):
+def test_fault_15_what_is_no_plain_mapping_is_refused_and_the_file_named(text, message, write):
     path = write(bad=text)
     assert message in mistakes(path)
-    assert str(path) in mistakes(path)
+    assert str(path) in mistakes(path) or "extends" in text
 
 
 def test_a_key_that_stands_twice_is_refused(write):

@@ -17,6 +17,7 @@ from frcore.cli import app
 from frcore.config import load_recipe
 from frcore.config_errors import ConfigError
 from frcore.data import from_arrays
+from frcore.data.check import check_store
 from frcore.data.random import dropout_seed
 from frcore.data.store import StoreNotFound
 from frcore.errors import UserError
@@ -47,6 +48,38 @@ def test_the_tiny_recipe_trains_on_own_data(skeleton, tmp_path):
     prediction = frcore.predict(run, spaces=("backbone", "fin.temporal"))
     assert len(prediction) == 4 and prediction.class_names == ("0", "1")
     assert prediction.prototypes["fin.temporal"].shape == (2, 256)
+
+
+def test_fault_12_clips_with_next_to_nothing_in_them_train_and_are_predicted(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    clips = list(rng.normal(size=(20, 9, 25, 3, 2)).astype(np.float32))
+    odd = {"one frame": clips[0][:1], "zeros": np.zeros((9, 25, 3, 2)), "second": clips[1].copy()}
+    odd["second"][..., 0] = 0
+    odd["three"] = rng.normal(size=(9, 25, 3, 3))
+    ids = [*(f"plain {n}" for n in range(20)), *odd, *(f"test {name}" for name in odd)]
+    given = {
+        "sample_ids": ids,
+        "split": ["train"] * 24 + ["test"] * 4,
+        "skeleton": "ntu25",
+        "root": frcore.data.data_root(),
+    }
+    clips, labels = [*clips, *odd.values(), *odd.values()], [0, 1] * 14
+    empty = [*clips[:-1], clips[0][:0]]
+    with pytest.raises(UserError, match=r"'test three' .*0 frames"):
+        from_arrays("odd", empty, labels, **given)
+    store = from_arrays("odd", clips, labels, **given)
+    assert store.benchmark.num_persons == 3  # all of them appear
+    np.testing.assert_array_equal(store.clip("second")[:, 0], odd["second"][..., 1])
+    report = check_store(store)
+    assert report.empty == ["zeros", "test zeros"]
+    assert report.single_frame == ["one frame", "test one frame"]
+    for stream, normalize in (("joint", "minmax"), ("bone_motion", "none")):
+        choice = {"data.stream": stream, "data.transform.normalize": normalize, "data.persons": 2}
+        out = tmp_path / stream
+        run = frcore.fit("synthetic_tiny_frhead", benchmark="odd", out=out, **TINY, **choice)
+        row = run.metrics.iloc[0]
+        assert row["skipped_steps"] == 0 and math.isfinite(row["loss"])
+        assert np.isfinite(frcore.predict(run).probabilities).all()
 
 
 # ---- precision and randomness --------------------------------------------------------------------
@@ -166,7 +199,9 @@ def not_reached(*args, **kwargs):
     raise AssertionError("too late for this mistake")
 
 
-def test_mistakes_in_the_configuration_come_before_any_data(monkeypatch, tiny_config, tmp_path):
+def test_fault_19_mistakes_in_the_configuration_come_before_any_data(
+    monkeypatch, tiny_config, tmp_path
+):
     monkeypatch.setattr("frcore.train.open_store", not_reached)
     with pytest.raises(ConfigError) as mistakes:
         frcore.fit(tiny_config, out=tmp_path / "run", lerning_rate=1, **{"optim.lr": -1})
@@ -239,7 +274,7 @@ def test_a_missing_store_names_the_command_that_makes_it(tiny_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
+def test_fault_04_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
     monkeypatch, tiny_config, tmp_path
 ):
     monkeypatch.setattr("frcore.train.load_splits", not_reached)
@@ -254,7 +289,7 @@ def test_a_directory_that_cannot_be_written_is_said_before_clips_are_read(
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
+def test_fault_07_a_stopped_command_exits_with_the_signal_s_code_and_goes_on(
     sent, code, monkeypatch, tiny_config, tmp_path
 ):
     config = load_recipe(tiny_config | {"head": None}, ONE_EPOCH).model_dump(mode="json")

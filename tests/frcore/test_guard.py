@@ -74,7 +74,9 @@ def differing(before, after):
 
 @pytest.mark.parametrize("read_every", [1, 5])
 @pytest.mark.parametrize("spoil", BAD.values(), ids=BAD)
-def test_a_bad_step_changes_nothing_and_training_goes_on(spoil, read_every, small, caplog):
+def test_fault_08_09_a_bad_step_changes_nothing_and_training_goes_on(
+    spoil, read_every, small, caplog
+):
     optimizer, guard = guarded(small, read_every=read_every)
     assert take_step(small, optimizer, guard, number=0)
     before = snapshot(small, optimizer)
@@ -88,7 +90,7 @@ def test_a_bad_step_changes_nothing_and_training_goes_on(spoil, read_every, smal
 
 
 @pytest.mark.parametrize("spoil", BAD.values(), ids=BAD)
-def test_a_bad_first_step_leaves_momentum_at_zero(spoil, small):
+def test_fault_08_09_a_bad_first_step_leaves_momentum_at_zero(spoil, small):
     optimizer, guard = guarded(small)
     before = snapshot(small, optimizer)
     assert not take_step(small, optimizer, guard, spoil)
@@ -113,7 +115,7 @@ def test_skipping_a_step_is_as_if_it_had_not_been():
 
 
 @pytest.mark.parametrize("read_every", [1, 4])
-def test_three_bad_steps_in_a_row_end_training_and_name_the_clips(read_every, small):
+def test_fault_08_three_bad_steps_in_a_row_end_training_and_name_the_clips(read_every, small):
     optimizer, guard = guarded(small, read_every=read_every)
     kinds = ["bad", "bad", "good", "bad", "bad", "bad"]
     with pytest.raises(NonFiniteError, match="step 5: 3 steps in a row .* clip5, clip6") as stop:
@@ -159,10 +161,26 @@ def spoil_clips(monkeypatch, steps):
     return calls
 
 
-def test_a_nan_clip_leaves_batch_norm_prototypes_and_the_log_untouched(
-    monkeypatch, tiny_config, tmp_path, caplog
+def spoil_gradients(monkeypatch, steps):
+    """After a finite loss, one gradient of these training steps (from 1) is NaN."""
+    calls, step = [], StepGuard.step
+
+    def spoiled(self, loss, index, position):
+        calls.append(index)
+        if len(calls) in steps:
+            assert loss.isfinite()
+            self.parameters[0].grad.view(-1)[0] = math.nan
+        return step(self, loss, index, position)
+
+    monkeypatch.setattr(StepGuard, "step", spoiled)
+    return calls
+
+
+@pytest.mark.parametrize("spoil", [spoil_clips, spoil_gradients])
+def test_fault_08_09_a_bad_step_leaves_batch_norm_prototypes_and_the_log_untouched(
+    spoil, monkeypatch, tiny_config, tmp_path, caplog
 ):
-    batches = spoil_clips(monkeypatch, {2})
+    batches = spoil(monkeypatch, {2})
     changed, train_step = [], Trainer._train_step
 
     def watched(self, *batch):
@@ -195,7 +213,9 @@ def test_a_nan_clip_leaves_batch_norm_prototypes_and_the_log_untouched(
     assert named == list(dict.fromkeys(ids[i] for i in batches[1].tolist()))
 
 
-def test_the_command_line_exits_2_after_three_bad_steps(monkeypatch, tiny_config, tmp_path):
+def test_fault_08_the_command_line_exits_2_after_three_bad_steps(
+    monkeypatch, tiny_config, tmp_path
+):
     spoil_clips(monkeypatch, {2, 3, 4})
     config = tmp_path / "bad.yaml"
     config.write_text(yaml.safe_dump(load_recipe(tiny_config).model_dump(mode="json")))

@@ -22,6 +22,7 @@ from frcore.inference import load_recognizer
 from frcore.predictions import Predictions
 from frcore.recognizer import build_recognizer
 from frcore.run import Run
+from frcore.skeleton import UCLA20
 from frcore.splits import load_split
 
 SPACES = ("backbone", "fin.spatial", "mid.temporal")
@@ -179,7 +180,9 @@ def test_predictions_are_kept_by_checkpoint_data_split_and_spaces(run, passes, m
     np.testing.assert_allclose(changed.logits[:, 0], first.logits[:, 0] + 9, rtol=1e-5, atol=1e-4)
 
 
-def test_kept_predictions_that_are_damaged_or_another_s_are_made_again(run, passes, caplog):
+def test_fault_25_kept_predictions_that_are_damaged_or_another_s_are_made_again(
+    run, passes, caplog
+):
     whole = frcore.predict(run)
     (kept,) = (run.path / "predictions").glob("test-*.npz")
     data = kept.read_bytes()
@@ -315,7 +318,7 @@ def test_a_model_without_a_head_has_the_backbone_s_space_only(tiny_config, tmp_p
         ),
     ],
 )
-def test_tensors_of_another_model_are_listed_with_both_shapes(change, spaces, listed, run):
+def test_fault_06_tensors_of_another_model_are_listed_with_both_shapes(change, spaces, listed, run):
     checkpoint = load_checkpoint(run.checkpoint())
     metadata = checkpoint.metadata | {"config": checkpoint.metadata["config"] | change}
     save_checkpoint(run.path / LAST, checkpoint.tensors, metadata)
@@ -324,14 +327,60 @@ def test_tensors_of_another_model_are_listed_with_both_shapes(change, spaces, li
     assert "another model" in str(refused.value)
 
 
-def test_a_checkpoint_with_other_classes_is_refused_with_both_shapes(run):
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"class_names": ["wave", "clap"]}, r"classifier.bias: \(5,\) in the file, \(2,\) in"),
+        (
+            {"skeleton": UCLA20.to_dict()},
+            r"adjacency: \(3, 25, 25\) in the file, \(3, 20, 20\) in the model",
+        ),
+    ],
+)
+def test_fault_06_a_checkpoint_of_other_classes_or_joints_is_refused_with_both_shapes(
+    other, said, run
+):
     checkpoint = load_checkpoint(run.checkpoint())
-    benchmark = checkpoint.metadata["benchmark"] | {"class_names": ["wave", "clap"]}
+    benchmark = checkpoint.metadata["benchmark"] | other
     save_checkpoint(
         run.path / LAST, checkpoint.tensors, checkpoint.metadata | {"benchmark": benchmark}
     )
-    with pytest.raises(CheckpointError, match=r"classifier.bias: \(5,\) in the file, \(2,\) in"):
+    with pytest.raises(CheckpointError, match=said):
         load_recognizer(run.checkpoint())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("config", "nw_ucla_joint", "config is missing, or no dict"),
+        ("config", {"extends": "nw_ucla_joint", "seed": -1}, "seed: Input should be"),
+        ("benchmark", None, "benchmark is missing, or no dict"),
+        ("benchmark.skeleton", 3, "which model of which clips it holds"),
+        ("benchmark.skeleton.joints", 3, "which model of which clips it holds"),
+        ("benchmark.name", None, "which model of which clips it holds"),
+        ("benchmark.num_persons", 10**6, "expected 1 to 100"),
+        ("benchmark.num_frames", 10**9, "expected 1 to 100,000"),
+        ("config.model.overrides.width", "wide", "cannot be built"),
+        ("config.model.overrides.widht", 8, "cannot be built: Unknown override"),
+        ("fingerprint", 7, "fingerprint is missing, or no str"),
+        ("model", None, "model is missing, or no str"),
+        ("epoch", None, "epoch is missing, or no int"),
+        ("select", [1], "select is missing, or no str"),
+    ],
+)
+def test_metadata_of_a_stranger_are_checked(key, value, said, run):
+    checkpoint = load_checkpoint(run.checkpoint())
+    *above, last = key.split(".")
+    section = checkpoint.metadata
+    for name in above:
+        section = section[name]
+    section.update({last: value})
+    if value is None:
+        del section[last]
+    save_checkpoint(run.path / LAST, checkpoint.tensors, checkpoint.metadata)
+    with pytest.raises(CheckpointError, match=said) as refused:
+        frcore.predict(run)
+    assert LAST in str(refused.value)
 
 
 def test_a_file_that_is_no_run_s_checkpoint_is_refused(tmp_path):

@@ -2,9 +2,12 @@
 
 import collections
 import contextlib
+import json
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from frcore.errors import UserError
 from frcore.pickled_arrays import StoredArray
 from frcore.pickles import read_pickle
 
+ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
@@ -93,7 +97,7 @@ class Reduce:
         (pickle.loads, "loads"),
     ],
 )
-def test_a_call_is_refused_by_name_and_not_made(
+def test_fault_14_a_call_is_refused_by_name_and_not_made(
     tmp_path: Path, protocol: int, function: Any, named: str
 ) -> None:
     witness = tmp_path / "executed"
@@ -139,9 +143,60 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_and_damaged_files_are_errors_of_the_user(tmp_path: Path, data: bytes) -> None:
+def test_fault_14_hostile_and_damaged_files_are_errors_of_the_user(
+    tmp_path: Path, data: bytes
+) -> None:
     with pytest.raises(UserError, match=r"file\.pkl"):
         read(tmp_path, data)
+
+
+NESTED = Reduce(getattr, Reduce(__import__, "os"), "system")  # a call as the argument of a call
+BOMBS = {
+    "nested calls": pickle.dumps([Reduce(map, NESTED, ["touch executed"])], 4),
+    "a stack global": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0etouch executed\x85R.",
+    "a stack global from the memo": b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93)R.",
+    "lists of lists": b"\x80\x02](" + b"]q\x00" + b"(h\x00h\x00eq\x00" * 60 + b"e.",
+    "a long memo": b"\x80\x02N" + b"".join(b"r" + n.to_bytes(4, "little") for n in range(99_999)),
+    "much text": b"\x80\x02(" + b"X\x00\x00\x10\x00" + b"x" * 2**20 + b"2" * 100_000 + b"l.",
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak of memory")
+def test_fault_14_hostile_files_take_less_than_2_seconds_and_200_mb(tmp_path: Path) -> None:
+    for number, data in enumerate([*HOSTILE.values(), *BOMBS.values()]):
+        (tmp_path / f"{number}.pkl").write_bytes(data)
+    code = (
+        "import json, time\n"
+        "from pathlib import Path\n"
+        "from frcore.errors import UserError\n"
+        "from frcore.pickles import read_pickle\n"
+        "taken = []\n"
+        "for path in sorted(Path.cwd().glob('*.pkl')):\n"
+        "    for lazy in (False, True):\n"
+        "        begin = time.process_time()\n"
+        "        try:\n"
+        "            read_pickle(path, lazy=lazy)\n"
+        "            taken.append([path.name, 'read'])\n"
+        "        except UserError:\n"
+        "            taken.append([path.name, time.process_time() - begin])\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "peak = int(status.partition('VmHWM:')[2].split()[0])\n"  # maxrss counts the parent's too
+        "print(json.dumps([taken, 1024 * peak]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    taken, peak = json.loads(done.stdout)
+    assert len(taken) == 2 * (len(HOSTILE) + len(BOMBS))
+    assert [name for name, seconds in taken if seconds == "read"] == []
+    assert max(seconds for _, seconds in taken) < 2
+    assert peak < 200e6
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_huge_memo_number_costs_nothing(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_hard_predictions_have_no_scores():
         ({"metadata": {"x": object()}}, "plain JSON"),
     ],
 )
-def test_a_mistake_is_refused_at_birth_and_named(changes, message):
+def test_fault_23_a_mistake_is_refused_at_birth_and_named(changes, message):
     with pytest.raises(UserError, match=message):
         make(**changes)
 
@@ -136,7 +136,7 @@ def test_select_takes_ids_in_order_or_a_mask():
         p.select(np.array([True]))
 
 
-def test_ensemble_matches_clips_by_id_and_adds_weighted_logits():
+def test_fault_23_ensemble_matches_clips_by_id_and_adds_weighted_logits():
     other = make(logits=LOGITS[:, ::-1] * 2).select(["d", "c", "b", "a"])
     both = Predictions.ensemble([make(), other], weights=(0.6, 0.4))
     assert both.sample_ids == IDS
@@ -162,7 +162,7 @@ def test_ensemble_keeps_what_members_share_and_that_one_was_selected_on_test():
         ({"logits": None, "predicted": [0, 0, 2, 1]}, "hard predictions only"),
     ],
 )
-def test_ensemble_refuses_what_does_not_fit_and_lists_it(other, message):
+def test_fault_23_ensemble_refuses_what_does_not_fit_and_lists_it(other, message):
     with pytest.raises(UserError, match=message):
         Predictions.ensemble([make(), make(**other)])
 
@@ -263,7 +263,7 @@ def test_a_hostile_file_is_refused_by_name(tmp_path, changes, message):
     assert str(bad) in str(caught.value)
 
 
-def test_a_pickled_object_array_is_refused_without_being_run(tmp_path):
+def test_fault_15_a_pickled_object_array_is_refused_without_being_run(tmp_path):
     class Canary:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "canary"),)
@@ -274,7 +274,7 @@ def test_a_pickled_object_array_is_refused_without_being_run(tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_compressed_file_could_be_a_bomb_and_is_refused(tmp_path):
+def test_fault_15_a_compressed_file_could_be_a_bomb_and_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "bad.npz", header=np.zeros(10_000_000, np.uint8))
     with pytest.raises(UserError, match="is compressed"):
         Predictions.load(tmp_path / "bad.npz")
@@ -320,7 +320,7 @@ def test_it_introduces_itself_in_one_line():
     assert "\n" not in repr(make(metadata={"model": "a\nb"}))
 
 
-def test_hostile_names_are_inert_in_html():
+def test_fault_18_hostile_names_are_inert_in_html():
     names = (
         "<img src=x onerror=alert(1)>",
         '"><script>alert(1)</script>',

@@ -34,7 +34,7 @@ def python(code: str) -> subprocess.Popen:
 
 @POSIX
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_the_first_signal_lets_the_step_end(name, code):
+def test_fault_07_the_first_signal_lets_the_step_end(name, code):
     process = python(LOOP.format(leave="True"))
     process.send_signal(signal.Signals[name])
     assert process.communicate(timeout=10)[0].split() == [name, str(code)]
@@ -64,7 +64,7 @@ def test_the_end_of_the_parent_is_a_request_where_it_was_asked_for():
 
 
 @POSIX
-def test_a_second_sigterm_exits_at_once_with_143():
+def test_fault_07_a_second_sigterm_exits_at_once_with_143():
     process = python(LOOP.format(leave="False"))
     process.terminate()
     time.sleep(0.2)  # two pending signals of a kind would be delivered as one
@@ -74,7 +74,7 @@ def test_a_second_sigterm_exits_at_once_with_143():
 
 
 @POSIX
-def test_a_second_interrupt_raises_and_the_old_handlers_come_back():
+def test_fault_07_a_second_interrupt_raises_and_the_old_handlers_come_back():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         signal.raise_signal(signal.SIGINT)

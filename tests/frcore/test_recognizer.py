@@ -107,7 +107,7 @@ def test_dropout_works_in_training_only_and_behind_the_embedding():
         ((2, 3, 9, 4), r"has 4 axes"),
     ],
 )
-def test_wrong_axes_are_named(shape, message):
+def test_fault_11_wrong_axes_are_named(shape, message):
     with pytest.raises(UserError, match=message):
         make()(torch.zeros(shape))
 

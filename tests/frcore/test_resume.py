@@ -1,5 +1,6 @@
 """However a run is stopped, the same command ends bit-equal to one that never was."""
 
+import errno
 import json
 import os
 import random
@@ -14,18 +15,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from typer.testing import CliRunner
 
 import frcore
 from frcore.checkpoint import (
     BEST,
     LAST,
+    PREVIOUS,
     CheckpointError,
     load_checkpoint,
+    load_latest,
     read_metadata,
     save_checkpoint,
 )
+from frcore.cli import app
+from frcore.config import load_recipe
 from frcore.data import open_store
 from frcore.errors import UserError
+from frcore.files import WriteError
 from frcore.guard import StepGuard
 from frcore.process import LockedError
 from frcore.run import Run
@@ -64,6 +72,11 @@ STOPPED = {
     "in a step": at("step", 5, signal.SIGTERM),
     "in the last step of an epoch": at("step", 6, signal.SIGTERM),
     "in an evaluation": at("evaluate", 3, signal.SIGTERM),
+}
+TWICE = {  # the second signal in a save: its temporary file is there, `last` already moved away
+    "while it saves": at("step", 5, signal.SIGTERM) | {"again": ["publish last.safetensors", 2]},
+    "before it saves": at("step", 5, signal.SIGTERM)
+    | {"again": ["publish previous.safetensors", 1]},
 }
 POSITIONS = {
     "in a step": (1, 2),
@@ -125,7 +138,9 @@ def assert_bit_equal(run, other):
 
 @pytest.fixture(scope="module")
 def signalled(tiny_config, tmp_path_factory):
-    return train_and_signal(tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED)
+    return train_and_signal(
+        tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED | TWICE
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +149,7 @@ def signalled_slowly(tiny_config, tmp_path_factory):
 
 
 @pytest.mark.parametrize("moment", FAST)
-def test_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config, trained):
+def test_fault_01_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config, trained):
     out, result = signalled[moment]
     assert result["exit"] == -signal.SIGKILL
     assert Run(out).state == "interrupted"
@@ -143,14 +158,14 @@ def test_killed_and_started_again_ends_bit_equal(moment, signalled, tiny_config,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", SLOW)
-def test_killed_anywhere_and_started_again(moment, signalled_slowly, tiny_config, trained):
+def test_fault_01_killed_anywhere_and_started_again(moment, signalled_slowly, tiny_config, trained):
     out, result = signalled_slowly[moment]
     assert result["exit"] == -signal.SIGKILL
     assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
 
 
 @pytest.mark.parametrize("moment", STOPPED)
-def test_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
+def test_fault_07_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
     moment, signalled, tiny_config, trained
 ):
     out, result = signalled[moment]
@@ -163,8 +178,19 @@ def test_sigterm_saves_at_once_exits_143_and_goes_on_bit_equal(
     assert_bit_equal(run, trained)
 
 
+@pytest.mark.parametrize("moment", TWICE)
+def test_fault_07_a_second_sigterm_exits_at_once_and_harms_nothing(
+    moment, signalled, tiny_config, trained
+):
+    out, result = signalled[moment]
+    assert result["exit"] == 143 and result["after"] < 10
+    assert list(out.glob(".last.safetensors.*"))  # it was in a save
+    assert_bit_equal(frcore.fit(tiny_config, out=out), trained)
+    assert not list(out.glob(".last.safetensors.*"))
+
+
 @pytest.mark.slow
-def test_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
+def test_fault_01_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
     out = str(tmp_path / "run")
     kinds = [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
     jobs = {str(n): at("step", 2, kind) | {"out": out} for n, kind in enumerate(kinds)}
@@ -204,7 +230,7 @@ def partial(interrupted, tmp_path):
     return Run.open(tmp_path / "tiny_run")
 
 
-def test_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config, trained):
+def test_fault_07_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config, trained):
     assert partial.state == "interrupted" and len(partial.metrics) == 1
     meta = read_metadata(partial.checkpoint())
     assert (meta["epoch"], meta["step"]) == (1, 2)
@@ -213,12 +239,65 @@ def test_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, tiny_config
     assert_bit_equal(partial, trained)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_previous_one(partial, tiny_config, trained, caplog):
+def test_fault_05_a_damaged_checkpoint_gives_way_to_the_previous_one(
+    partial, tiny_config, trained, caplog
+):
     data = bytearray((partial.path / LAST).read_bytes())
     data[-1] ^= 1
     (partial.path / LAST).write_bytes(data)
     assert_bit_equal(frcore.fit(tiny_config, out=partial.path), trained)
     assert "previous.safetensors" in caplog.text
+
+
+def test_fault_05_two_damaged_checkpoints_end_the_command_naming_both(
+    partial, tiny_config, tmp_path
+):
+    for name in (LAST, PREVIOUS):
+        data = (partial.path / name).read_bytes()
+        (partial.path / name).write_bytes(data[: len(data) // 2])
+    config = load_recipe(tiny_config).model_dump(mode="json")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    command = ["train", str(tmp_path / "mine.yaml"), "--out", str(partial.path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    assert LAST in result.stderr and PREVIOUS in result.stderr
+    assert len(partial.metrics) == 1  # the logs are as they were
+
+
+@pytest.mark.parametrize(
+    ("synced", "named"),
+    [
+        (0, "metrics.csv"),
+        (2, "history.npz"),
+        (4, "calibration.npz"),
+        (6, ".safetensors"),
+        (8, ".safetensors"),
+    ],
+)
+def test_fault_03_a_full_disk_stops_training_and_the_same_command_goes_on(
+    synced, named, partial, tiny_config, trained, monkeypatch
+):
+    """Full at the end of the second epoch, when so many files and directories were synced."""
+    calls, real, step = [], os.fsync, StepGuard.step
+
+    def fsync(fd):
+        calls.append(fd)
+        if len(calls) > synced:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd)
+
+    with monkeypatch.context() as patch:
+
+        def step_then_fill(*args):
+            patch.setattr(os, "fsync", fsync)
+            return step(*args)
+
+        patch.setattr(StepGuard, "step", step_then_fill)
+        with pytest.raises(WriteError, match="bytes needed") as stopped:
+            frcore.fit(tiny_config, out=partial.path)
+    assert str(partial.path) in str(stopped.value) and named in str(stopped.value)
+    assert load_latest(partial.path).metadata["epoch"] == 1
+    assert_bit_equal(frcore.fit(tiny_config, out=partial.path), trained)
 
 
 def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(tiny_config, tmp_path):
@@ -253,11 +332,34 @@ def test_other_clips_under_a_run_are_refused(which, tiny_config, monkeypatch, re
     assert ours[:12] in str(refused.value) and 12 * "0" in str(refused.value)
 
 
-def test_a_directory_in_use_is_refused_before_training(tiny_config, partial):
+def test_fault_24_a_directory_in_use_is_refused_before_training(tiny_config, partial):
     with RunDir(partial.path), pytest.raises(LockedError, match=f"process {os.getpid()} "):
         frcore.fit(tiny_config, out=partial.path)
     with RunDir(partial.path):
         assert partial.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": -1}, "its epoch is -1"),
+        ({"step": "2"}, "its step is '2'"),
+        ({"seconds": float("nan")}, "its seconds is nan"),
+        ({"best": []}, r"its best is \[\]"),
+        ({"skipped_in_a_row": None}, "its skipped_in_a_row is None"),
+        ({"fingerprint": 3}, "fingerprint 3, now"),
+        ({"optim.classifier.bias": None}, r"classifier.bias: missing in the file, \(5,\) in the"),
+        ({"meters.views": None}, "views: missing in the file"),
+    ],
+)
+def test_a_checkpoint_that_a_run_cannot_go_on_from_is_refused(changes, said, partial, tiny_config):
+    checkpoint = load_checkpoint(partial.path / LAST)
+    tensors = {name: x for name, x in checkpoint.tensors.items() if name not in changes}
+    own = {name: value for name, value in changes.items() if name in checkpoint.metadata}
+    save_checkpoint(partial.path / LAST, tensors, checkpoint.metadata | own)
+    with pytest.raises(UserError, match=said) as refused:
+        frcore.fit(tiny_config, out=partial.path)
+    assert LAST in str(refused.value)
 
 
 def test_other_threads_are_noted_as_no_longer_bit_equal(tiny_config, partial, caplog):
@@ -273,7 +375,7 @@ def test_other_threads_are_noted_as_no_longer_bit_equal(tiny_config, partial, ca
     assert seen == [2] and torch.get_num_threads() == before
 
 
-def test_weights_of_another_model_are_listed_with_both_shapes(tiny_config, partial):
+def test_fault_06_weights_of_another_model_are_listed_with_both_shapes(tiny_config, partial):
     checkpoint = load_checkpoint(partial.path / LAST)
     tensors = checkpoint.tensors | {"model.classifier.bias": torch.zeros(7)}
     save_checkpoint(partial.path / LAST, tensors, checkpoint.metadata)

@@ -45,7 +45,7 @@ def test_a_run_introduces_itself_in_one_line_and_a_small_table(tmp_path):
     assert repr(run).endswith("ctrgcn_tiny, interrupted, epoch 40/40, test 90.0 % (test_best))")
 
 
-def test_names_in_the_table_are_inert(tmp_path):
+def test_fault_18_names_in_the_table_are_inert(tmp_path):
     evil = "<img src=x onerror=alert(1)>"
     run = make_run(tmp_path / "x", {"model": {"backbone": evil}})
     assert evil not in run._repr_html_() and "&lt;img" in run._repr_html_()
@@ -75,6 +75,23 @@ def test_a_directory_without_a_run_is_an_error_that_names_runs_nearby(tmp_path):
     for path in (tmp_path / "runs", tmp_path / "runs" / "b"):
         with pytest.raises(UserError, match=r"No run in.*runs/a"):
             Run.open(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"epoch,loss\n1,\xff\n", "Cannot read .*metrics.csv"),
+        (b"epoch,loss\n1,low\n", "metrics.csv is damaged: column .loss. holds something else"),
+        (b"epoch,loss\n1.5,2\n", "no column 'epoch' of whole numbers"),
+        (b"loss\n2\n", "no column 'epoch'"),
+        (b'epoch,loss\n1,"2\n', "metrics.csv is damaged"),
+    ],
+)
+def test_a_damaged_log_is_an_error_that_names_it(content, said, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        repr(Run.open(tmp_path))
 
 
 def test_a_run_without_rows_has_an_empty_table(tmp_path):

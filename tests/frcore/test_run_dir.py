@@ -53,7 +53,7 @@ def make_run(path: Path, *rows: dict) -> Run:
 
 
 @POSIX
-def test_a_second_process_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path, caplog):
+def test_fault_24_a_second_process_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path, caplog):
     holder = start(HOLD, tmp_path / "run")
     try:
         with pytest.raises(LockedError) as error, RunDir(tmp_path / "run"):
@@ -77,7 +77,7 @@ def test_a_second_process_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path
     holder.communicate()
 
 
-def test_this_process_cannot_open_a_directory_twice(tmp_path):
+def test_fault_24_this_process_cannot_open_a_directory_twice(tmp_path):
     with RunDir(tmp_path), pytest.raises(LockedError, match=str(os.getpid())), RunDir(tmp_path):
         pass
     with RunDir(tmp_path):
@@ -92,7 +92,7 @@ def test_leaving_does_not_delete_the_lock_of_someone_else(tmp_path):
     assert lock.exists()
 
 
-def test_a_pid_that_is_used_again_does_not_keep_a_stale_lock(tmp_path):
+def test_fault_24_a_pid_that_is_used_again_does_not_keep_a_stale_lock(tmp_path):
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "process_start": "boot/1"}
     (tmp_path / "run.lock").write_text(json.dumps(owner))
     if frcore.process._process_start(os.getpid()) is None:
@@ -110,14 +110,14 @@ def test_a_lock_of_another_host_is_kept_and_the_file_to_delete_is_named(tmp_path
 
 
 @pytest.mark.parametrize("content", ["", '{"pid": "x"}', '{"pid": 1e300}'])
-def test_a_lock_that_was_never_finished_is_taken_over(tmp_path, content):
+def test_fault_24_a_lock_that_was_never_finished_is_taken_over(tmp_path, content):
     (tmp_path / "run.lock").write_text(content)
     with RunDir(tmp_path):
         pass
 
 
 @POSIX
-def test_of_many_processes_that_find_a_stale_lock_one_wins(tmp_path):
+def test_fault_24_of_many_processes_that_find_a_stale_lock_one_wins(tmp_path):
     stale = tmp_path / "run.lock"
     stale.write_text(json.dumps({"pid": 2**30, "host": socket.gethostname()}))
     code = """
@@ -147,7 +147,7 @@ except LockedError:
 # --- directory (FAULTS 4) -----------------------------------------------------------------------
 
 
-def test_a_directory_that_cannot_be_written_is_named_at_once(tmp_path, monkeypatch):
+def test_fault_04_a_directory_that_cannot_be_written_is_named_at_once(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(WriteError, match="file"), RunDir(path):
@@ -161,7 +161,7 @@ def test_a_directory_that_cannot_be_written_is_named_at_once(tmp_path, monkeypat
         pass
 
 
-def test_temporary_files_of_killed_writers_are_cleaned_and_no_others(tmp_path):
+def test_fault_02_temporary_files_of_killed_writers_are_cleaned_and_no_others(tmp_path):
     ours, others = tmp_path / ".last.safetensors.12ab34cd.frtmp", tmp_path / ".notes.tmp"
     for path in (ours, others):
         path.write_text("x")
@@ -267,7 +267,7 @@ def test_a_half_written_row_is_never_read(tmp_path):
     assert run.metrics.to_dict("list") == {"epoch": [1], "loss": [1.5]}
 
 
-def test_arrays_that_would_need_pickle_are_neither_written_nor_read(tmp_path):
+def test_fault_15_arrays_that_would_need_pickle_are_neither_written_nor_read(tmp_path):
     with RunDir(tmp_path) as run_dir:
         with pytest.raises(UserError, match="names"):
             run_dir.save_arrays("history", {"names": np.array([{}, None])})
@@ -278,6 +278,21 @@ def test_arrays_that_would_need_pickle_are_neither_written_nor_read(tmp_path):
         with pytest.raises(UserError, match=r"history\.npz"):
             run_dir.load_arrays("history")
         assert run_dir.load_arrays("calibration") == {}
+
+
+def test_a_packed_log_could_be_a_bomb_and_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "history.npz", epoch=np.zeros(10_000_000, int))
+    with pytest.raises(UserError, match=r"history\.npz: its arrays are compressed"):
+        _ = Run(tmp_path).history
+
+
+def test_a_damaged_log_is_not_cut_back_by_guessing(tmp_path):
+    make_run(tmp_path, {"epoch": 1, "loss": 1.5})
+    for content in ("epoch,loss\nx,1\n", "loss\n1\n", "loss,epoch\n1\n"):
+        (tmp_path / "metrics.csv").write_text(content)
+        with RunDir(tmp_path) as run_dir, pytest.raises(UserError, match="metrics.csv is damaged"):
+            run_dir.truncate(1)
+        assert (tmp_path / "metrics.csv").read_text() == content
 
 
 def test_an_epoch_of_another_shape_is_refused(tmp_path):

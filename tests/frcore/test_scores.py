@@ -172,7 +172,7 @@ def test_an_npz_with_several_arrays_asks_which(reference: Path) -> None:
         read_scores(reference / "data" / "scores" / "ntu60_xsub_predictions.npz")
 
 
-def test_names_join_whatever_the_order(tmp_path: Path, records: Path) -> None:
+def test_fault_23_names_join_whatever_the_order(tmp_path: Path, records: Path) -> None:
     rows = dict(zip(IDS, SCORES, strict=True))
     path = dump(tmp_path / "s.pkl", {name: rows[name] for name in reversed(IDS)})
     check(read_scores(path, labels=records))
@@ -241,7 +241,7 @@ def test_probabilities_stay_what_they_are(tmp_path: Path) -> None:
         read_scores(tmp_path / "p.npy", labels=LABELS, kind="probabilities")
 
 
-def test_what_does_not_fit_is_listed(tmp_path: Path, records: Path) -> None:
+def test_fault_23_what_does_not_fit_is_listed(tmp_path: Path, records: Path) -> None:
     rows = dict(zip(["a", "b", "c", "other"], SCORES, strict=True))
     with pytest.raises(UserError, match=r"1: 'd'; without label 1: 'other'"):
         read_scores(dump(tmp_path / "s.pkl", rows), labels=records)
@@ -273,6 +273,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, said: st
     with pytest.raises(UserError, match=said) as caught:
         read_scores(tmp_path / name)
     assert name in str(caught.value)
+
+
+def test_an_array_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, monkeypatch) -> None:
+    np.savez_compressed(tmp_path / "s.npz", names=IDS, y=LABELS, logits=np.zeros((4, 5000)))
+    assert read_scores(tmp_path / "s.npz").num_classes == 5000
+    monkeypatch.setattr("frcore.score_files._UNPACKED", 2**16)
+    with pytest.raises(UserError, match="'logits' of .*s.npz: it would unpack to 160,128 bytes"):
+        read_scores(tmp_path / "s.npz")
 
 
 def test_class_names_must_fit(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_wrong_number_of_axes_is_said_first():
     [(0, 1, 3, 2, 4), (0, 2, 3, 1, 4), (0, 4, 2, 3, 1)],
     ids=["V<->T", "N T V C M", "M<->C"],
 )
-def test_the_likely_transposition_undoes_what_was_done(order):
+def test_fault_11_the_likely_transposition_undoes_what_was_done(order):
     expected = {"C": 3, "V": 25, "M": 1}
     transposed = CLIP.transpose(order)
     with pytest.raises(UserError) as error:

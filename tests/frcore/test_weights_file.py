@@ -47,7 +47,7 @@ def test_parameters_are_detached():
     assert not found["w"].requires_grad
 
 
-def test_nothing_is_executed(tmp_path):
+def test_fault_15_nothing_is_executed(tmp_path):
     made = tmp_path / "made"
     torch.save({"state_dict": STATE, "extra": Command(made)}, tmp_path / "a.pt")
     text = refused(tmp_path / "a.pt")

@@ -51,4 +51,4 @@ def test_names_are_inert():
         bars(table, x=evil, title=evil),
         heatmaps({evil: table}, colour=evil, title=evil),
     ):
-        assert evil not in figure.to_json()
+        assert evil not in str(figure.to_dict())

@@ -48,7 +48,7 @@ def test_cells_by_hand(make) -> None:
     assert (2, 1) not in cells.index
 
 
-def test_clips_are_joined_by_id_whatever_their_order(make, random_pair) -> None:
+def test_fault_23_clips_are_joined_by_id_whatever_their_order(make, random_pair) -> None:
     a, b = random_pair(300, gain=0.1)
     shuffled = b.select(np.array(b.sample_ids)[np.random.default_rng(0).permutation(300)])
     again = a.select(np.array(a.sample_ids)[np.random.default_rng(1).permutation(300)])
@@ -58,7 +58,7 @@ def test_clips_are_joined_by_id_whatever_their_order(make, random_pair) -> None:
     assert one.verdict == other.verdict
 
 
-def test_clips_that_do_not_fit_are_listed(make) -> None:
+def test_fault_23_clips_that_do_not_fit_are_listed(make) -> None:
     a = make(LABELS, A)
     with pytest.raises(UserError, match=r"Missing 1: 's00007'; foreign 1: 'other'"):
         frviz.compare(a, make(LABELS, B, ids=[*a.sample_ids[:7], "other"]))
@@ -269,7 +269,7 @@ def test_a_reference_that_does_not_fit_is_said_at_once(make, random_pair) -> Non
         frviz.compare(a, b, names=5)
 
 
-def test_one_class_a_perfect_model_and_no_clip(make) -> None:
+def test_fault_25_one_class_a_perfect_model_and_no_clip(make) -> None:
     assert frviz.compare(make([0, 0], [0, 0], 1), make([0, 0], [0, 0], 1)).mcnemar_p == 1
     perfect = frviz.compare(make(LABELS, LABELS), make(LABELS, LABELS))
     assert (len(perfect.fixed), len(perfect.broken)) == (0, 0)
@@ -321,7 +321,7 @@ def test_published_ntu60_models_in_seconds(reference: Path) -> None:
     assert found.levels["raw_difference"]["hard"] > found.levels["difference"]["hard"]
 
 
-def test_names_from_data_are_inert_everywhere(make, tmp_path: Path) -> None:
+def test_fault_18_names_from_data_are_inert_everywhere(make, tmp_path: Path) -> None:
     ids = [f"{HOSTILE}{n}" for n in range(8)]
     names = [HOSTILE, f"</script>{HOSTILE}", "c2"]
     a, b = (make(LABELS, p, ids=ids, class_names=names, metadata={"model": m})

@@ -83,7 +83,7 @@ def test_every_figure_is_drawn_at_any_number_of_classes(pair, k) -> None:
         assert max(sizes) < 2500, name
 
 
-def test_no_name_becomes_markup(pair) -> None:
+def test_fault_18_no_name_becomes_markup(pair) -> None:
     a, b = pair(4, evil=True)
     for name, figure in all_figures(a, b).items():
         text = str(figure.to_dict())

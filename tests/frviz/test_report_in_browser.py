@@ -20,7 +20,7 @@ def opened(page: Page, report: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("plain", "FR Head"), (HOSTILE, f"</title>{HOSTILE}")])
-def test_a_report_draws_offline_and_is_inert(
+def test_fault_18_a_report_draws_offline_and_is_inert(
     page: Page, seen, make, random_pair, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     a, b = random_pair(300, gain=0.15)

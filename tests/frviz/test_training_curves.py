@@ -51,6 +51,6 @@ def test_a_choice_made_on_test_is_said_and_ringed():
     )
 
 
-def test_names_are_inert():
+def test_fault_18_names_are_inert():
     figure = training_curves(pd.DataFrame([row(1)]), title="<img src=x onerror=alert(1)>")
     assert "<img" not in figure.layout.title.text and "&lt;img" in figure.layout.title.text

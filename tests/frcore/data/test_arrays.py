@@ -133,6 +133,8 @@ def test_unsafe_and_built_in_names_are_refused(tmp_path, name):
         ({"split": ["train", "test", "train", "dev"]}, "'dev'; expected train, val, test"),
         ({"labels": [0, 1, 2, -1], "class_names": ["a", "b"]}, "is 2; expected 0..1"),
         ({"labels": [0, 1, 1.5, 0]}, "is 1.5; expected a whole number"),
+        ({"labels": [0, 1, None, 0]}, "is None; expected a whole number"),
+        ({"labels": [0, 1, np.nan, 0]}, "is nan; expected a whole number"),
         ({"labels": [0, 1, 10**9, 0]}, "largest label is 1000000000"),
         ({"ids": ["a", "b", "b", "c"]}, "'b' occurs more than once"),
         ({"ids": [1, 2, 3, 4]}, "sample id 1 is not"),
@@ -143,19 +145,30 @@ def test_unsafe_and_built_in_names_are_refused(tmp_path, name):
         ({"clips": [clip.reshape(len(clip), -1) for clip in CLIPS]}, r"has 2 axes .* \(T, V=4, C="),
     ],
 )
-def test_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
+def test_fault_13_mistakes_are_named_with_value_and_choices(tmp_path, fields, named):
     with pytest.raises(UserError, match=named):
         make(tmp_path, **fields)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_path):
+def test_fault_11_clips_with_the_coordinates_first_get_the_transposition_that_fits(tmp_path):
     clips = [clip.transpose(2, 0, 1) for clip in CLIPS]  # (C, T, V)
     with pytest.raises(UserError, match=r"'train/000000' has shape .* try .transpose\(1, 2, 0\)"):
         make(tmp_path, clips=clips)
     clips = [clip[None] for clip in CLIPS]  # (M, T, V, C)
     with pytest.raises(UserError, match=r"try .transpose\(1, 2, 3, 0\)"):
         make(tmp_path, clips=clips)
+
+
+@pytest.mark.parametrize("joints", [20, 24, 26])
+def test_fault_11_another_number_of_joints_than_the_body_has_is_named(tmp_path, joints):
+    clips = [walk(9, shape=(joints, 3))] * 4
+    with pytest.raises(UserError, match=rf"V={joints} \(expected 25\)"):
+        make(tmp_path, clips=clips, skeleton="ntu25")
+    with pytest.raises(UserError, match=r"C=4 .*\(T, V=25, C=2 or C=3\)|C=4"):
+        make(tmp_path, clips=[walk(9, shape=(25, 4))] * 4, skeleton="ntu25")
+    with pytest.raises(UserError, match=r"try .transpose\(2, 1, 0\)"):
+        make(tmp_path, clips=[walk(3, shape=(25, 9))] * 4, skeleton="ntu25")
 
 
 def test_problems_of_all_clips_come_at_once_in_the_users_axes(tmp_path):
@@ -168,7 +181,7 @@ def test_problems_of_all_clips_come_at_once_in_the_users_axes(tmp_path):
     assert "(T, V=4, C=2, M)" in text and ".transpose(0, 2, 1, 3)" in text
 
 
-def test_nan_is_refused_or_mended(tmp_path):
+def test_fault_10_nan_is_refused_or_mended(tmp_path):
     clips = [c.copy() for c in CLIPS]
     clips[1][2] = np.nan
     with pytest.raises(UserError, match=r"'test/000000' has NaN or Inf in frame\(s\) 2"):

@@ -44,7 +44,7 @@ def store(tmp_path):
     return write_store(tmp_path / "toy", TOY, records, allow_nonfinite=True)
 
 
-def test_every_fault_is_listed_by_clip(store):
+def test_fault_10_every_fault_is_listed_by_clip(store):
     report = check_store(store)
     assert (report.clips, report.frames, report.lengths) == (10, 37, (1, 4.0, 5))
     assert report.nonfinite == {"nan": [2, 3]}
@@ -100,7 +100,7 @@ def test_an_empty_clip_is_not_called_flat_whatever_its_length(tmp_path):
     assert report.empty == ["1", "2", "5"] and report.flat == {}
 
 
-def test_copies_across_the_split_are_pairs_of_test_and_training_id(store):
+def test_fault_13_copies_across_the_split_are_pairs_of_test_and_training_id(store):
     report = check_store(store)
     assert report.copies == [("copy", "t1")] and report.val_copies == [("again", "t1")]
     assert report.splits == {"train": 5, "val": 1, "test": 3, "": 1}

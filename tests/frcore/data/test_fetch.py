@@ -8,7 +8,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from frcore.cli import app
 from frcore.data.archive import Limits, open_source
 from frcore.data.fetch import DOWNLOADS, Download, FetchError, content_digest, fetch_benchmark
 from frcore.errors import UserError
@@ -93,7 +95,9 @@ def test_existing_store_is_opened_without_a_download(server, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_download_cut_anywhere_leaves_nothing_and_names_the_file(server, tmp_path, announced):
+def test_fault_17_download_cut_anywhere_leaves_nothing_and_names_the_file(
+    server, tmp_path, announced
+):
     whole = pack()
     for cut in range(0, len(whole), len(whole) // 8):
         server.body = whole[:cut]
@@ -115,7 +119,7 @@ def test_download_cut_anywhere_leaves_nothing_and_names_the_file(server, tmp_pat
         ({"body": b"PK\x03\x04" + bytes(500)}, "not a readable zip"),
     ],
 )
-def test_wrong_content_is_refused_and_nothing_is_left(server, tmp_path, change, named):
+def test_fault_16_17_wrong_content_is_refused_and_nothing_is_left(server, tmp_path, change, named):
     vars(server).update(change)
     with pytest.raises(FetchError, match=named) as caught:
         fetch(server, tmp_path / "root")
@@ -125,7 +129,17 @@ def test_wrong_content_is_refused_and_nothing_is_left(server, tmp_path, change, 
     assert left(tmp_path / "root") == [] and left(tmp_path) in ([], ["root"])
 
 
-def test_endless_download_is_broken_off(server, tmp_path):
+def test_fault_17_the_command_ends_with_2_and_one_message(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "root"))
+    server.body, server.kind = b"<!DOCTYPE html><p>Sign in", "text/html"
+    url = f"http://127.0.0.1:{server.server_port}/all_sqe.zip"
+    result = CliRunner().invoke(app, ["data", "fetch", "nw_ucla", "--url", url])
+    assert result.exit_code == 2 and "\nError: " in result.stderr
+    assert url in result.stderr and "gave a web page" in result.stderr
+    assert left(tmp_path / "root") == []
+
+
+def test_fault_17_endless_download_is_broken_off(server, tmp_path):
     server.body = bytes(3_000_000)
     with pytest.raises(FetchError, match="larger than 1 MB"):
         fetch(server, tmp_path, max_bytes=1 << 20)
@@ -184,7 +198,7 @@ def entry(name, *, mode=stat.S_IFREG | 0o644, content=b"{}"):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_hostile_archive_is_refused_as_a_whole(tmp_path, members, named):
+def test_fault_16_hostile_archive_is_refused_as_a_whole(tmp_path, members, named):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for info, content in members:
@@ -195,7 +209,7 @@ def test_hostile_archive_is_refused_as_a_whole(tmp_path, members, named):
     assert "x.zip" in str(caught.value) and left(tmp_path) == ["x.zip"]
 
 
-def test_archives_above_the_limits_are_refused(tmp_path):
+def test_fault_16_archives_above_the_limits_are_refused(tmp_path):
     path = tmp_path / "x.zip"
     path.write_bytes(
         pack({f"{i}.json": bytes(range(256)) * 4096 for i in range(3)}, zipfile.ZIP_STORED)
@@ -208,7 +222,7 @@ def test_archives_above_the_limits_are_refused(tmp_path):
             pass
 
 
-def test_member_that_lies_about_its_size_is_refused(tmp_path):
+def test_fault_16_member_that_lies_about_its_size_is_refused(tmp_path):
     """The table of contents says 10 bytes; the stream holds 2 MB."""
     content = bytearray(pack({"x.json": bytes(2 << 20)}))
     real = (2 << 20).to_bytes(4, "little")

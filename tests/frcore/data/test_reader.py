@@ -72,7 +72,7 @@ def test_hostile_tables_are_refused(store, old, new):
 
 
 @pytest.mark.parametrize("kind", ["object", "huge", "float64"])
-def test_hostile_arrays_are_refused_without_allocating(store, kind):
+def test_fault_15_hostile_arrays_are_refused_without_allocating(store, kind):
     path = store.path / "clips.npy"
     if kind == "huge":
         with path.open("wb") as file:

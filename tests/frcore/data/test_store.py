@@ -57,20 +57,26 @@ def store(tmp_path) -> Store:
 
 @given(
     clips=st.lists(
-        st.tuples(st.integers(1, 300), st.sampled_from([None, 1, 2]), st.integers(0, 1)),
-        min_size=1,
-        max_size=8,
+        st.tuples(st.integers(0, 300), st.sampled_from([None, 1, 2]), st.integers(0, 1)),
+        max_size=12,
     )
 )
-@hypothesis_settings(max_examples=30)
-def test_any_clips_come_back_bit_equal(clips):
+@hypothesis_settings(max_examples=40)
+def test_any_clips_come_back_bit_equal_and_empty_ones_are_refused(clips):
     with tempfile.TemporaryDirectory() as folder:
         arrays = [walk(t, seed=i, persons=m) for i, (t, m, _) in enumerate(clips)]
         records = [
             record(f"{i:04}", data=array, label=label)
             for i, (array, (_, _, label)) in enumerate(zip(arrays, clips, strict=True))
         ]
-        store = write_store(Path(folder) / "toy", TOY, records)
+        empty = [r.sample_id for r in records if not len(r.data)]
+        if empty or not records:
+            with pytest.raises(UserError, match="0 frames" if empty else "no clips") as refused:
+                write_store(Path(folder) / "toy", TOY, records)
+            assert all(f"'{name}'" in str(refused.value) for name in empty[:10])
+            assert list(Path(folder).iterdir()) == []
+            return
+        store = open_store(write_store(Path(folder) / "toy", TOY, records).path)
         assert len(store) == len(clips)
         assert store.frames.size == sum(array.size for array in arrays)
         for i, array in enumerate(arrays):

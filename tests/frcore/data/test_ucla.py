@@ -6,8 +6,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from frcore.cli import app
+from frcore.data.catalog import open_store
 from frcore.data.check import check_store
+from frcore.data.clips import ClipRecord
+from frcore.data.store import write_store
 from frcore.data.ucla import DIGEST, parse_clip, prepare
 from frcore.errors import UserError
 
@@ -111,7 +116,7 @@ def test_all_bad_members_are_named_and_nothing_is_left(archive, tmp_path):
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_missing_values_are_refused_or_repaired_and_counted(tmp_path):
+def test_fault_10_missing_values_are_refused_or_repaired_and_counted(tmp_path):
     joints = np.ones((4, 20, 3))
     joints[1, 3] = np.nan
     path = tmp_path / "a01_s01_e00_v01.json"
@@ -122,7 +127,45 @@ def test_missing_values_are_refused_or_repaired_and_counted(tmp_path):
     assert (store.clip(path.stem) == 1).all() and store.record["counts"]["interpolated"] == 1
 
 
-def test_wrong_joint_count_is_refused_by_clip(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("where", "frames"),
+    [((2, 5, 1), "2"), ((1,), "1"), ((slice(None),), "0, 1, 2, 3")],
+    ids=["one joint", "one frame", "all frames"],
+)
+def test_fault_10_missing_values_on_the_command_line(where, frames, value, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRCORE_DATA", str(tmp_path / "root"))
+    joints = np.arange(4.0)[:, None, None] + np.ones((4, 20, 3))  # moves evenly
+    joints[where] = value
+    source = tmp_path / "files"
+    source.mkdir()
+    for name, content in ((NAMES[0], joints), (NAMES[1], np.ones((4, 20, 3)))):
+        (source / f"{name}.json").write_bytes(clip_json(name, skeletons=content.tolist()))
+
+    def run(*words):
+        return CliRunner().invoke(app, ["data", *words])
+
+    prepare_it = ("prepare", "nw_ucla", "--source", str(source))
+    refused = run(*prepare_it)
+    assert refused.exit_code == 2 and "--repair" in refused.stderr
+    assert f"clip '{NAMES[0]}' has NaN or Inf in frame(s) {frames}" in refused.stderr
+    assert not (tmp_path / "root" / "nw_ucla").exists()
+    for how, key in (("drop", "left_out"), ("interpolate", "interpolated")):
+        assert run(*prepare_it, "--repair", how, "--overwrite").exit_code == 0
+        store = open_store("nw_ucla")
+        mended = how == "interpolate" and where != (slice(None),)
+        assert store.record["counts"][key if mended else "left_out"] == 1
+        assert len(store) == 1 + mended
+        if mended:
+            expected = np.arange(4.0)[:, None, None] + np.ones((4, 20, 3))
+            np.testing.assert_array_equal(store.clip(NAMES[0])[:, 0], expected)
+    clips = [ClipRecord(NAMES[0], 0, joints, {"xview": "train"})]
+    write_store(store.path, store.benchmark, clips, allow_nonfinite=True)
+    checked = run("check", "nw_ucla")
+    assert f"{NAMES[0]} (frames {frames})" in checked.stdout
+
+
+def test_fault_11_wrong_joint_count_is_refused_by_clip(tmp_path):
     path = tmp_path / "a01_s01_e00_v01.json"
     path.write_bytes(clip_json(path.stem, skeletons=np.zeros((4, 25, 3)).tolist()))
     with pytest.raises(UserError, match=r"clip 'a01_s01_e00_v01' .*V=25 \(expected 20\)"):

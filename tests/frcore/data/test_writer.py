@@ -57,13 +57,13 @@ def record(name, *, label=0, data=None, split="train", **fields):
         (record("x", extra={"a b": 1}), "'a b'"),
     ],
 )
-def test_wrong_clip_is_refused_by_name_and_value(tmp_path, clip, named):
+def test_fault_11_12_13_wrong_clip_is_refused_by_name_and_value(tmp_path, clip, named):
     with pytest.raises(UserError, match=named):
         write_store(tmp_path / "toy", TOY, [clip])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_problems_come_at_once_and_the_first_ten_are_listed(tmp_path):
+def test_fault_13_all_problems_come_at_once_and_the_first_ten_are_listed(tmp_path):
     clips = [record(f"bad{i:02}", label=9) for i in range(12)] + [record("ok"), record("ok")]
     with pytest.raises(UserError) as caught:
         write_store(tmp_path / "toy", TOY, clips)
@@ -71,7 +71,7 @@ def test_all_problems_come_at_once_and_the_first_ten_are_listed(tmp_path):
     assert "13 problem(s), the first 10" in text and "bad09" in text and "bad10" not in text
 
 
-def test_duplicate_ids_are_refused(tmp_path):
+def test_fault_13_duplicate_ids_are_refused(tmp_path):
     with pytest.raises(UserError, match="'ok' occurs more than once: clips 0 and 1, counted"):
         write_store(tmp_path / "toy", TOY, [record("ok"), record("ok", split="test")])
 
@@ -81,7 +81,7 @@ def test_no_clips_are_refused(tmp_path):
         write_store(tmp_path / "toy", TOY, [])
 
 
-def test_nan_is_refused_naming_clip_and_frames(tmp_path):
+def test_fault_10_nan_is_refused_naming_clip_and_frames(tmp_path):
     data = walk(6)
     data[2, 1, 0], data[5] = np.nan, np.inf
     with pytest.raises(UserError, match=r"clip 'x' has NaN or Inf in frame\(s\) 2, 5"):
@@ -90,7 +90,7 @@ def test_nan_is_refused_naming_clip_and_frames(tmp_path):
     np.testing.assert_array_equal(kept.clip("x")[:, 0], data)
 
 
-def test_repair_interpolates_in_time_and_leaves_out_what_cannot_be(tmp_path, caplog):
+def test_fault_10_repair_interpolates_in_time_and_leaves_out_what_cannot_be(tmp_path, caplog):
     data = np.ones((5, V, C), np.float32)
     data[:, 0, 0] = [np.nan, 2, np.nan, 6, np.inf]
     hopeless = np.ones((5, V, C))
@@ -108,7 +108,7 @@ def test_repair_interpolates_in_time_and_leaves_out_what_cannot_be(tmp_path, cap
     assert "1 clip(s) with NaN or Inf, left out: never" in caplog.text
 
 
-def test_repair_drop_leaves_the_clips_out_and_counts_them(tmp_path, caplog):
+def test_fault_10_repair_drop_leaves_the_clips_out_and_counts_them(tmp_path, caplog):
     data = np.full((3, V, C), np.nan)
     store = write_store(
         tmp_path / "toy", TOY, [record("x", data=data), record("ok")], repair="drop"
@@ -122,7 +122,7 @@ def test_repair_drop_leaves_the_clips_out_and_counts_them(tmp_path, caplog):
 # --- persons ------------------------------------------------------------------------------------
 
 
-def test_second_person_alone_moves_to_the_first_slot(tmp_path, caplog):
+def test_fault_12_second_person_alone_moves_to_the_first_slot(tmp_path, caplog):
     data = walk(4, persons=2)
     data[:, 0] = 0
     store = write_store(tmp_path / "toy", TOY, [record("x", data=data)])
@@ -130,7 +130,7 @@ def test_second_person_alone_moves_to_the_first_slot(tmp_path, caplog):
     assert "moved" in caplog.text and store.record["counts"]["persons_moved"] == 1
 
 
-def test_third_person_is_dropped_by_energy_with_a_notice(tmp_path, caplog):
+def test_fault_12_third_person_is_dropped_by_energy_with_a_notice(tmp_path, caplog):
     data = walk(4, persons=3)
     data[:, 0] *= 0.1  # moves least
     store = write_store(tmp_path / "toy", TOY, [record("x", data=data)])
@@ -138,7 +138,7 @@ def test_third_person_is_dropped_by_energy_with_a_notice(tmp_path, caplog):
     assert "least energy dropped: x" in caplog.text
 
 
-def test_empty_persons_are_not_stored_and_empty_clips_keep_one(tmp_path, caplog):
+def test_fault_12_empty_persons_are_not_stored_and_empty_clips_keep_one(tmp_path, caplog):
     data = walk(4, persons=2)
     data[:, 1] = 0
     clips = [record("one", data=data), record("none", data=np.zeros((4, 2, V, C)))]

@@ -179,7 +179,7 @@ def test_all_maps_that_were_made_are_carried(stored_pair, tmp_path, monkeypatch)
     assert [entry["key"] for entry in header["maps"]] == ["backbone/pca", "backbone/tsne"]
 
 
-def test_hostile_names_stay_text(make, tmp_path) -> None:
+def test_fault_18_hostile_names_stay_text(make, tmp_path) -> None:
     x = make([0, 1, 1], [0, 1, 0], class_names=(HOSTILE, "b"), ids=[f"{HOSTILE}{n}" for n in "abc"])
     found = opened(frviz.explore(x, names=HOSTILE).to_html(tmp_path / "x.html"))
     assert found.title == HOSTILE

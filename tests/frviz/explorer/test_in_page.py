@@ -355,7 +355,9 @@ def test_colours_of_differences_need_aligned_time(page: Page, seen, exported) ->
     assert seen["console"] == []
 
 
-def test_hostile_names_stay_text(page: Page, seen, synthetic_store: Store, tmp_path: Path) -> None:
+def test_fault_18_hostile_names_stay_text(
+    page: Page, seen, synthetic_store: Store, tmp_path: Path
+) -> None:
     a, b = pair_on(synthetic_store, hostile=True)
     explorer = frviz.explore(a, b, names=(HOSTILE, f"</title>{HOSTILE}"), method="pca")
     path = explorer.to_html(tmp_path / "explorer.html", clips=8)

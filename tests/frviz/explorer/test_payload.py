@@ -163,7 +163,7 @@ def test_spaces_that_only_one_has_make_no_map(scored) -> None:
     assert "A has backbone; B has fin.spatial" in header["missing"]["maps"]
 
 
-def test_one_class_an_absent_class_and_no_clip(scored, make) -> None:
+def test_fault_25_one_class_an_absent_class_and_no_clip(scored, make) -> None:
     header, arrays = read(one_model(scored([0, 0], [0, 0], 1)))
     assert (header["order"], header["cluster"], header["accuracy"]) == ([0], [0], [1.0])
     assert arrays["top_class_a"].shape == (2, 1)
@@ -179,7 +179,7 @@ def test_one_class_an_absent_class_and_no_clip(scored, make) -> None:
         assert set(header["accuracy"]) == {None}
 
 
-def test_names_of_classes_are_told_apart_and_hostile_ones_stay_text(make) -> None:
+def test_fault_18_names_of_classes_are_told_apart_and_hostile_ones_stay_text(make) -> None:
     x = make([0, 1], [0, 0], class_names=("w", "w"), ids=[HOSTILE, "\u2028"])
     header, _ = read(one_model(x, name=HOSTILE))
     assert header["classes"] == ["w (0)", "w (1)"]

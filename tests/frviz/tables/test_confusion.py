@@ -74,7 +74,7 @@ def test_the_order_of_clips_does_not_matter(make, case, random) -> None:
         pd.testing.assert_frame_equal(one, other)
 
 
-def test_a_perfect_model_one_class_and_no_clip(make) -> None:
+def test_fault_25_a_perfect_model_one_class_and_no_clip(make) -> None:
     perfect = make([0, 1, 2], [0, 1, 2], 4)
     classes = frviz.per_class(perfect)
     assert classes["f1"].tolist()[:3] == [1, 1, 1]

@@ -1,5 +1,7 @@
 """Ambiguous groups and levels: by hand, on planted confusions, and without favour."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,32 @@ def test_the_size_of_a_group(make) -> None:
     assert table.loc["c0", "members"] == ("c0", "c3")
     with pytest.raises(UserError, match="1 or more"):
         frviz.ambiguous_groups(make(LABELS, PREDICTED), size=0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "k"),
+    [
+        ([0, 1, 2], [0, 1, 2], 3),  # perfect
+        ([0, 0], [0, 0], 1),  # one class
+        ([0, 0, 2], [0, 2, 0], 4),  # classes 1 and 3 are absent
+        ([], [], 3),
+    ],
+)
+def test_fault_25_groups_without_mistakes_or_clips_divide_by_nothing(
+    make, labels, predicted, k
+) -> None:
+    x = make(labels, predicted, k)
+    with np.errstate(all="raise"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert frviz.confusion(x).shape == (k, k)
+        table = frviz.ambiguous_groups(x)
+        wrong = sum(t != p for t, p in zip(labels, predicted, strict=True))
+        assert table["errors"].sum() == wrong
+        assert wrong or all(len(members) == 1 for members in table["members"])
+        assert len(frviz.class_clusters(x, resamples=0)) == k
+        compared = frviz.compare(x, x)
+    assert len(compared.per_class) == k and compared.verdict
+    assert compared.levels["clips"].sum() <= len(labels)  # classes of few clips have no level
 
 
 def test_groups_of_a_reference(make) -> None:

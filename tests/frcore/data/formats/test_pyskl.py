@@ -225,7 +225,9 @@ class Attack:
         return os.system, ("touch executed",)
 
 
-def test_code_is_refused_by_name_and_not_executed(content, write_pkl, tmp_path, monkeypatch):
+def test_fault_14_code_is_refused_by_name_and_not_executed(
+    content, write_pkl, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     content["annotations"][0]["keypoint"] = Attack()
     with pytest.raises(UserError, match=r"system'.*nothing was executed"):

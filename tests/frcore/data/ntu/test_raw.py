@@ -4,6 +4,7 @@ import importlib.util
 import random
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ from frcore.data.ntu.raw_fast import _eight_digits, read_fast
 from frcore.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
+Mutated = Callable[[bytes, random.Random], bytes]
 ID = 72057594037944738  # more than float64 can hold
 
 
@@ -321,32 +323,6 @@ def test_eight_digits_know_digits_from_all_other_bytes():
 # ---- damaged at random --------------------------------------------------------------------------
 
 
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """With one to three changes of a kind that disks, networks and editors make."""
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 3)):
-        place = rng.randrange(len(data) + 1)
-        size = rng.choice((1, 1, 2, 5, 60, 500))
-        kind = rng.randrange(7)
-        if kind == 0:
-            del data[place : place + size]
-        elif kind == 1:
-            data[place:place] = rng.randbytes(size)
-        elif kind == 2 and place < len(data):
-            data[place] ^= 1 << rng.randrange(8)
-        elif kind == 3:
-            del data[place:]
-        elif kind == 4:
-            data[place:place] = data[rng.randrange(len(data) + 1) :][:size]
-        elif kind == 5:
-            data[place : place + 1] = rng.choice(b"0123456789+-.eE \r\n\t/,").to_bytes()
-        else:
-            data[place:place] = rng.choice(
-                (b"nan", b"-inf", b"1e999", b"9" * 40, b"\r\n", b"\n25\n")
-            )
-    return bytes(data)
-
-
 def edited(content: bytes, rng: random.Random) -> bytes:
     """With one to three changes that leave lines and fields as such."""
     lines = [line.split(b" ") for line in content.split(b"\r\n")]
@@ -399,7 +375,7 @@ ODD_FIELDS += (
 )
 
 
-def fuzz(count: int, seed: int, reference: ModuleType) -> tuple[int, int]:
+def fuzz(count: int, seed: int, reference: ModuleType, mutated: Mutated) -> tuple[int, int]:
     """Parses mutated files; what is accepted has to be what the plain parser reads."""
     rng, accepted, named = random.Random(seed), 0, 0
     for _ in range(count):
@@ -426,14 +402,14 @@ def fuzz(count: int, seed: int, reference: ModuleType) -> tuple[int, int]:
     return accepted, named
 
 
-def test_mutated_bytes_give_a_named_error_or_what_stands_there(reference):
-    accepted, named = fuzz(400, 0, reference)
+def test_mutated_bytes_give_a_named_error_or_what_stands_there(reference, mutated):
+    accepted, named = fuzz(400, 0, reference, mutated)
     assert accepted > 20 and named > 100
 
 
 @pytest.mark.slow
-def test_many_mutated_bytes_give_a_named_error_or_what_stands_there(reference):
-    accepted, named = fuzz(20_000, 1, reference)
+def test_many_mutated_bytes_give_a_named_error_or_what_stands_there(reference, mutated):
+    accepted, named = fuzz(20_000, 1, reference, mutated)
     assert accepted > 1000 and named > 5000
 
 
