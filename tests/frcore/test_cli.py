@@ -295,7 +295,7 @@ def test_prepare_of_ntu_passes_its_options_and_shows_the_report(module, tmp_path
     shown = " ".join(result.stdout.replace("│", " ").split())
     for text in (
         "left out: bad file 1", "left out: excluded 2",
-        "names to exclude 7 2 were there, 1 were not",
+        "names to exclude 7 2 were there, not there: 1",
         "short bodies dropped 4 in 3 clips", "empty frames dropped 5 in 3 clips",
         "xsub train 9 as published", "xset train 8 published 54,468", "clips prepared 9",
         "preset clean",

@@ -23,14 +23,21 @@ def main(arguments: list[str]) -> int:
     plan = json.loads(Path(os.environ["STAND_IN"]).read_text())
     what = next((value for key, value in plan.items() if out.name.startswith(key)), "finish")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    (out / "config.json").write_text("{}")
-    (out / "seen.json").write_text(json.dumps(seen))
+    replace(out / "config.json", "{}")
+    replace(out / "seen.json", json.dumps(seen))
     while what == "wait":
         time.sleep(0.02)
     if what == "fail":
         return 3
-    (out / "state.json").write_text('{"state": "finished"}')
+    replace(out / "state.json", '{"state": "finished"}')
     return 0
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file that others read meanwhile, as runs do: it is there whole or not at all."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 if __name__ == "__main__":
