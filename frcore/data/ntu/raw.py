@@ -10,11 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcore.data.ntu.raw_fast import BODY_FIELDS, JOINT_FIELDS, NUM_JOINTS, Skeletons, read_fast
+from frcore.data.ntu.raw_fast import (
+    BODY_FIELDS,
+    JOINT_FIELDS,
+    MAX_LINE_BYTES,
+    NUM_JOINTS,
+    Skeletons,
+    read_fast,
+)
 from frcore.errors import UserError, counted
 
 MAX_FRAMES = 100_000  # almost an hour; the longest clips have 300
-MAX_LINE_BYTES = 4096  # a joint's line has some 130
 _COUNT = re.compile(rb"\+?\d{1,18}")
 _BODY_ID = re.compile(rb"[-+]?\d{1,20}")
 _NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,9})?")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BODY_FIELDS, JOINT_FIELDS, NUM_JOINTS = 10, 12, 25
+MAX_LINE_BYTES = 4096  # a joint's line has some 130
 _BODY_LINES = 2 + NUM_JOINTS  # the body's own, the joint count, the joints
 _MAX_BYTES = 16 * 1024 * 1024  # real files have 0.1 to 5 MB
 _BYTES_PER_BLANK = 4  # at least, on average: bounds the memory for what is kept of each line
@@ -113,6 +114,8 @@ def _find_lines(content: bytes) -> _Lines | None:
     num_fields = after[1:] - after[:-1] - (pairs > 0)
     starts = np.zeros(len(ends), np.int64)
     starts[1:] = ends[:-1] + 1
+    if (ends - starts).max() >= MAX_LINE_BYTES:
+        return None
     return _Lines(blanks, starts, num_fields, b"\r\n" if pairs else b"\n")
 
 

@@ -283,6 +283,8 @@ DOUBLE = X[:-2].replace(b"519.1677 ", b"519.1677  ")  # a field less, as many bl
         (replaced(10, X.replace(b"0.1", b"0.1\r", 1)[:-2]), 10, "found 11 fields"),
         (replaced(10, b""), 10, "joint 6 of 25 .12 fields., found 0 fields"),
         (replaced(10, b"0 " * 5000), 10, "longer than 4,096 bytes"),
+        # in a field that nothing uses, of a line that is usual in all else
+        (replaced(10, b"0.1 " * 10 + b"9" * 4060 + b" 2"), 10, "longer than 4,096 bytes"),
         (GOOD + b"1\r\n", 114, "the file goes on after the last of 4 frames"),
         (GOOD + b"\r\n\r\nx", 114, "the file goes on after the last of 4 frames"),
         (b"PK\x03\x04" + bytes(range(256)) * 40, 1, "not ASCII|number of frames"),
