@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -87,6 +90,33 @@ def copied_store(make_store: Callable[..., "Store"]) -> "Store":
     clips, _ = tiny_clips()
     clips[44:48] = clips[4], clips[10], clips[21], clips[40]
     return make_store("copied", clips=clips)
+
+
+@pytest.fixture(scope="session")
+def run_jobs() -> Callable[..., dict[str, tuple[Path, Any]]]:
+    """Trainings that end in unusual ways, in a process of their own (which takes seconds to start).
+
+    `run_jobs(script, config, folder, jobs)` runs them one after another; it gives their directories
+    and what became of them, by name.
+    """
+
+    def run(
+        script: Path, config: dict[str, Any], folder: Path, jobs: Mapping[str, dict[str, Any]]
+    ) -> dict[str, tuple[Path, Any]]:
+        plan = [{"out": str(folder / str(n)), **job} for n, job in enumerate(jobs.values())]
+        done = subprocess.run(
+            [sys.executable, str(script), json.dumps({"config": config, "jobs": plan})],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            timeout=800,
+        )
+        assert done.returncode == 0, done.stderr
+        results = json.loads(done.stdout)
+        outs = (Path(job["out"]) for job in plan)
+        return dict(zip(jobs, zip(outs, results, strict=True), strict=True))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 """However a run is stopped, the same command ends bit-equal to one that never was."""
 
 import errno
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +38,7 @@ from frcore.run_dir import RunDir
 
 pytestmark = pytest.mark.timeout(900)  # a set-up runs many processes, one after another
 
-ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = Path(__file__).with_name("signalled_training.py")
 STEPS = 9  # 3 epochs of 3 (tiny_config)
 CLOCK = ["seconds", "eval_seconds", "samples_per_s"]  # the columns that may differ
 
@@ -85,26 +82,6 @@ POSITIONS = {
 }
 
 
-def train_and_signal(config, folder, jobs):
-    """Runs the jobs one after another; their directories and what became of them, by name."""
-    outs = {name: folder / str(n) for n, name in enumerate(jobs)}
-    plan = {
-        "config": config,
-        "jobs": [{"out": str(outs[name]), **job} for name, job in jobs.items()],
-    }
-    script = Path(__file__).with_name("signalled_training.py")
-    done = subprocess.run(
-        [sys.executable, str(script), json.dumps(plan)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=800,
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    return {name: (outs[name], result) for name, result in zip(jobs, results, strict=True)}
-
-
 def contents(run):
     """All that must not depend on how often a run was stopped."""
     last, best = (load_checkpoint(run.path / name) for name in (LAST, BEST))
@@ -137,15 +114,15 @@ def assert_bit_equal(run, other):
 
 
 @pytest.fixture(scope="module")
-def signalled(tiny_config, tmp_path_factory):
-    return train_and_signal(
-        tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED | TWICE
+def signalled(run_jobs, tiny_config, tmp_path_factory):
+    return run_jobs(
+        SCRIPT, tiny_config, tmp_path_factory.mktemp("signalled"), FAST | STOPPED | TWICE
     )
 
 
 @pytest.fixture(scope="module")
-def signalled_slowly(tiny_config, tmp_path_factory):
-    return train_and_signal(tiny_config, tmp_path_factory.mktemp("signalled"), SLOW)
+def signalled_slowly(run_jobs, tiny_config, tmp_path_factory):
+    return run_jobs(SCRIPT, tiny_config, tmp_path_factory.mktemp("signalled"), SLOW)
 
 
 @pytest.mark.parametrize("moment", FAST)
@@ -190,11 +167,11 @@ def test_fault_07_a_second_sigterm_exits_at_once_and_harms_nothing(
 
 
 @pytest.mark.slow
-def test_fault_01_stopped_and_killed_again_and_again(tiny_config, trained, tmp_path):
+def test_fault_01_stopped_and_killed_again_and_again(run_jobs, tiny_config, trained, tmp_path):
     out = str(tmp_path / "run")
     kinds = [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
     jobs = {str(n): at("step", 2, kind) | {"out": out} for n, kind in enumerate(kinds)}
-    results = train_and_signal(tiny_config, tmp_path, jobs)
+    results = run_jobs(SCRIPT, tiny_config, tmp_path, jobs)
     assert [r["exit"] for _, r in results.values()] == [143, 143, -9, 143, -9]
     meta = read_metadata(Path(out) / LAST)
     # Stops keep 2 steps each: at 2 of 3, then at 1 of the next epoch. The kill keeps none, as no

@@ -26,6 +26,7 @@ from frcore.splits import load_splits
 pytestmark = pytest.mark.timeout(900)  # a set-up runs many processes, one after another
 
 ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("several_processes.py")
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
 SHORT = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}
 # 7 epochs of 3 steps of 15, 15 and 2 clips: two ranks have 7 and 8, and both do the last batch
@@ -62,27 +63,8 @@ SLOW = {
 }
 
 
-def run_jobs(config, folder, jobs):
-    """Runs the jobs one after another; where each wrote, and what became of it, by name."""
-    jobs = {
-        name: {"out": str(folder / str(number)), **job}
-        for number, (name, job) in enumerate(jobs.items())
-    }
-    script = Path(__file__).with_name("several_processes.py")
-    done = subprocess.run(
-        [sys.executable, str(script), json.dumps({"config": config, "jobs": list(jobs.values())})],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=800,
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    return {name: (Path(jobs[name]["out"]), r) for name, r in zip(jobs, results, strict=True)}
-
-
 @pytest.fixture(scope="module")
-def done(tiny_config, tmp_path_factory):
+def done(run_jobs, tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     again = {"do": "train", "out": str(folder / str(list(JOBS).index("stopped")))}
     goes_on = {
@@ -90,12 +72,12 @@ def done(tiny_config, tmp_path_factory):
         | {"ranks": 1, "set": {"data.residence": "stream"}, "events": [[3, 0, TERM, 0]]},
         "three": again | {"ranks": 3},
     }
-    return run_jobs(tiny_config, folder, JOBS | goes_on)
+    return run_jobs(SCRIPT, tiny_config, folder, JOBS | goes_on)
 
 
 @pytest.fixture(scope="module")
-def done_slowly(tiny_config, tmp_path_factory):
-    return run_jobs(tiny_config, tmp_path_factory.mktemp("several"), SLOW)
+def done_slowly(run_jobs, tiny_config, tmp_path_factory):
+    return run_jobs(SCRIPT, tiny_config, tmp_path_factory.mktemp("several"), SLOW)
 
 
 def said(out, rank):
