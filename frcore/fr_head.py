@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.backbones.base import StageInfo
+from frcore.backbones.layers import average
 from frcore.contrast import Anchors, ContrastStats, Outcomes, batch_outcomes, contrast
 from frcore.errors import UserError, unknown_name
 from frcore.shapes import check_shape
@@ -229,9 +230,9 @@ class FRHead(nn.Module):
         if space not in self.spaces:
             raise unknown_name("space", space, self.spaces)
         key, branch = _module_name(space), space.rsplit(".", 1)[1]
-        axis = {"spatial": 2, "temporal": 3, "pooled": (2, 3)}[branch]
+        axes = {"spatial": (2,), "temporal": (3,), "pooled": (2, 3)}[branch]
         stage = stages[self.level_of[space] - 1]
-        x = stage.mean(axis, dtype=self.branch_weights.dtype)  # sums in it, also of bfloat16
+        x = average(stage, *axes, dtype=self.branch_weights.dtype)  # sums in it, also of bfloat16
         x = x.unflatten(0, (num_clips, -1)).mean(1)  # persons: (N, C, V), (N, C, T') or (N, C)
         return self.contrast[key].project(self.squeeze[key](x) if key in self.squeeze else x)
 

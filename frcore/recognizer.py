@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from frcore import __version__
 from frcore.backbones import Backbone, create_backbone
+from frcore.backbones.layers import average
 from frcore.config import RunConfig
 from frcore.config_errors import ConfigError, report
 from frcore.data.benchmarks import Benchmark
@@ -55,7 +56,7 @@ class Recognizer(nn.Module):
         """Logits, embedding and stages of clips (N, C, T, V, M)."""
         stages = self.backbone(clips)
         dtype = self.classifier.weight.dtype  # also under autocast: the rest is small
-        pooled = stages[-1].flatten(2).mean(2, dtype=dtype)  # (N*M, D)
+        pooled = average(stages[-1], 2, 3, dtype=dtype)  # (N*M, D)
         embedding = pooled.unflatten(0, (clips.shape[0], -1)).mean(1)  # persons: (N, D)
         with torch.autocast(clips.device.type, enabled=False):
             logits = self.classifier(self.dropout(embedding))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frcore.backbones.base import register_backbone
 from frcore.backbones.frame import GraphUnit, TenBlocks, skeleton_graph
-from frcore.backbones.layers import PointwiseConv, SubsetConv, TemporalConv, kaiming_conv_
+from frcore.backbones.layers import PointwiseConv, SubsetConv, TemporalConv, average, kaiming_conv_
 from frcore.skeleton import Skeleton
 
 
@@ -65,9 +65,9 @@ class Attention(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Maps (N*M, C, V, T) of the same shape."""
-        y = y * torch.sigmoid(self.joints(y.mean(3))).unsqueeze(3) + y  # gate (N*M, 1, V, 1)
-        y = y * torch.sigmoid(self.frames(y.mean(2))).unsqueeze(2) + y  # gate (N*M, 1, 1, T)
-        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean((2, 3))))))
+        y = y * torch.sigmoid(self.joints(average(y, 3))).unsqueeze(3) + y  # gate (N*M, 1, V, 1)
+        y = y * torch.sigmoid(self.frames(average(y, 2))).unsqueeze(2) + y  # gate (N*M, 1, 1, T)
+        gate = torch.sigmoid(self.excite(F.relu(self.squeeze(average(y, 2, 3)))))
         return y * gate[:, :, None, None] + y
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frcore.backbones.base import register_backbone
 from frcore.backbones.frame import GraphUnit, TenBlocks, skeleton_graph
-from frcore.backbones.layers import MultiScaleTCN, kaiming_conv_
+from frcore.backbones.layers import MultiScaleTCN, average, kaiming_conv_
 from frcore.backbones.refined import RefinedAggregate
 from frcore.skeleton import Skeleton
 
@@ -37,7 +37,7 @@ class RefinedTopology(nn.Module):
 
     def _distance(self, x: Tensor) -> Tensor:
         """tanh(p[u] - s[v]) as (S, N*M, r, V, V), indexed [v, u]."""
-        pair = self.pair(x.mean(dim=3)).unflatten(1, (2, self.subsets, -1))  # (N*M, 2, S, r, V)
+        pair = self.pair(average(x, 3)).unflatten(1, (2, self.subsets, -1))  # (N*M, 2, S, r, V)
         target, source = pair.permute(1, 2, 0, 3, 4)
         return torch.tanh(target.unsqueeze(-2) - source.unsqueeze(-1))
 
@@ -47,6 +47,31 @@ class RefinedTopology(nn.Module):
         bias = self.expand.bias.view(self.subsets, 1, self.channels, 1, 1)
         refined = torch.einsum("scr,snrvu->sncuv", weight, self._distance(x)) + bias
         return (self.alpha * refined + self.adjacency[:, None, None]).transpose(0, 1)
+
+    def aggregate(self, x: Tensor, value: nn.Conv2d, gain: Tensor | None = None) -> Tensor:
+        """The values of every subset summed over its graph: maps (N*M, C', V, T).
+
+        Args:
+            x: maps (N*M, C, V, T).
+            value: 1x1 convolution to the values of all subsets, S * C' channels.
+            gain: (N*M, C', S, T) weighs the values.
+        """
+        distance = self._distance(x)
+        s, n, _, v, _ = distance.shape
+        ones = distance.new_ones(()).expand(s, n, 1, v, v)
+        graph = self.adjacency.mT.to(distance.dtype)[:, None, None].expand(s, n, 1, v, v)
+        source = torch.cat([distance, ones, graph], dim=2)  # (S, N*M, r + 2, V, V)
+
+        # alpha * (expand(distance) + bias) + A as one product: scales the small weights only.
+        expand = self.alpha * self.expand.weight.view(s, self.channels, -1)
+        bias = self.alpha * self.expand.bias.view(s, self.channels, 1)
+        weight = torch.cat([expand, bias, torch.ones_like(bias)], dim=2)
+        value_weight = value.weight.view(s, self.channels, -1).transpose(0, 1)
+        value_bias = weight.new_zeros(()) if value.bias is None else value.bias
+        value_bias = value_bias.expand(s * self.channels).view(s, self.channels).mT
+        operands = (x, source, weight, value_weight, value_bias, gain)
+        dtype = source.dtype  # bfloat16 under autocast
+        return RefinedAggregate.apply(*(t if t is None else t.to(dtype) for t in operands))
 
 
 class RefinedGraphConv(RefinedTopology):
@@ -63,21 +88,7 @@ class RefinedGraphConv(RefinedTopology):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
-        distance = self._distance(x)
-        s, n, _, v, _ = distance.shape
-        ones = distance.new_ones(()).expand(s, n, 1, v, v)
-        graph = self.adjacency.mT.to(distance.dtype)[:, None, None].expand(s, n, 1, v, v)
-        source = torch.cat([distance, ones, graph], dim=2)  # (S, N*M, r + 2, V, V)
-
-        # alpha * (expand(distance) + bias) + A as one product: scales the small weights only.
-        expand = self.alpha * self.expand.weight.view(s, self.channels, -1)
-        bias = self.alpha * self.expand.bias.view(s, self.channels, 1)
-        weight = torch.cat([expand, bias, torch.ones_like(bias)], dim=2)
-        value_weight = self.value.weight.view(s, self.channels, -1)
-        value_bias = self.value.bias.view(s, self.channels)
-        dtype = source.dtype  # bfloat16 under autocast
-        operands = (t.to(dtype) for t in (x, source, weight, value_weight, value_bias))
-        return RefinedAggregate.apply(*operands)
+        return self.aggregate(x, self.value)
 
 
 class CTRGCN(TenBlocks):

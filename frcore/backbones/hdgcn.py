@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frcore.backbones.base import register_backbone
 from frcore.backbones.frame import GraphUnit, TenBlocks
-from frcore.backbones.layers import MultiScaleTCN, PointwiseConv, kaiming_conv_
+from frcore.backbones.layers import MultiScaleTCN, PointwiseConv, average, kaiming_conv_
 from frcore.errors import UserError
 from frcore.skeleton import NTU25, Skeleton
 
@@ -156,7 +156,7 @@ class HierarchicalGraphConv(nn.Module):
         x = F.relu(self.down_norm(self.down(x))).unflatten(1, (self.graphs, -1))
         y = torch.einsum("ljvu,nlcut->nljcvt", self.adjacency, x)
         y = self.norm(self.subsets(y.flatten(1, 3))).unflatten(1, (self.graphs, -1))
-        edges = self.edges(x.mean(-1)).unsqueeze(-1).expand_as(x)
+        edges = self.edges(average(x, -1)).unsqueeze(-1).expand_as(x)
         y = torch.cat([y, edges.to(y.dtype)], dim=2)  # (N*M, L, C', V, T)
         return y.sum(1) if self.attention is None else self.attention(y)
 

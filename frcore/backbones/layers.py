@@ -21,6 +21,13 @@ def kaiming_conv_(conv: nn.Module, fan_out: int | None = None) -> nn.Module:
     return conv
 
 
+def average(
+    x: Tensor, *axes: int, keepdim: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The mean over axes; its gradient is a view, where that of `Tensor.mean` is a whole map."""
+    return x.sum(axes, keepdim, dtype=dtype) / math.prod(x.shape[axis] for axis in axes)
+
+
 class PointwiseConv(nn.Conv2d):
     """A 1x1 convolution of maps (N, C, V, T), with a stride along time.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from frcore.backbones.base import register_backbone
 from frcore.backbones.ctrgcn import RefinedTopology
 from frcore.backbones.frame import GraphUnit, TenBlocks, skeleton_graph
-from frcore.backbones.layers import MultiScaleTCN, PointwiseConv, kaiming_conv_
+from frcore.backbones.layers import MultiScaleTCN, PointwiseConv, average, kaiming_conv_
 from frcore.skeleton import Skeleton
 
 
@@ -33,12 +33,12 @@ class TemporalWeights(nn.Module):
         kaiming_conv_(self.leave, fan_out=3 * channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weights (N*M, S, C', 1, T) of maps (N*M, C, V, T)."""
-        course = x.mean(2)  # (N*M, C, T)
+        """Weights (N*M, C', S, T) of maps (N*M, C, V, T)."""
+        course = average(x, 2)  # (N*M, C, T)
         context = self.context(course.mean(2, keepdim=True))  # (N*M, S*C, 1)
         y = course.repeat(1, self.subsets, 1) + context
         y = self.leave(F.relu(self.norm(self.enter(y)))) + 1
-        return y.unflatten(1, (self.subsets, -1)).unsqueeze(3)
+        return y.unflatten(1, (self.subsets, -1)).transpose(1, 2)
 
 
 class AggregatedGraphConv(RefinedTopology):
@@ -52,9 +52,7 @@ class AggregatedGraphConv(RefinedTopology):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T) of maps (N*M, C, V, T)."""
-        value = self.value(x).unflatten(1, (self.subsets, -1))  # (N*M, S, C', V, T)
-        value = value * self.weights(x)
-        return torch.einsum("nkcuv,nkcvt->ncut", self.topology(x), value)
+        return self.aggregate(x, self.value, gain=self.weights(x))
 
 
 class FusionGate(nn.Module):
@@ -66,8 +64,8 @@ class FusionGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C, V, T) of the same shape."""
-        overall = self.overall(x.mean((2, 3), keepdim=True))
-        return 2 * x * torch.sigmoid(self.local(x) + overall)
+        overall = self.overall(average(x, 2, 3, keepdim=True))
+        return (x * torch.sigmoid(self.local(x) + overall)).mul_(2)  # keeps no 2 * x
 
 
 def _bottleneck(channels: int) -> nn.Sequential:

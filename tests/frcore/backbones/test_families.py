@@ -107,7 +107,7 @@ def test_tcagcn_weighs_every_frame(shake):
     layer = shake(make("tcagcn_tiny")).double().eval().blocks[1].graph.conv
     x = torch.randn(1, 16, 25, 6, dtype=torch.float64)
     weights = layer.weights(x)
-    assert weights.shape == (1, 3, 16, 1, 6)
+    assert weights.shape == (1, 16, 3, 6)
     back = layer.weights(x.flip(-1)).flip(-1)
     assert (weights - back).abs().max() > 1e-3
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from frcore.backbones.ctrgcn import RefinedGraphConv
 from frcore.backbones.layers import PointwiseConv
 from frcore.backbones.refined import RefinedAggregate
+from frcore.backbones.tcagcn import AggregatedGraphConv
 from frcore.skeleton import NTU25, UCLA20
 
 
@@ -43,18 +44,23 @@ def layer():
     return made
 
 
-def test_fast_path_equals_the_formula_with_all_gradients(layer):
-    x = torch.randn(3, 16, 20, 7, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(3, 8, 20, 7, dtype=torch.float64)
+def compare_with_gradients(layer, plain, x):
+    """The layer and its plain formula: outputs, and gradients of the maps and every weight."""
+    x.requires_grad_()
     results = []
-    for run in (layer, lambda x: formula(layer, x)):
+    for run in (layer, plain):
         layer.zero_grad()
         x.grad = None
         out = run(x)
-        (out * weights).sum().backward()
+        (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
         results.append([out.detach(), x.grad, *(p.grad for p in layer.parameters())])
-    for fast, plain in zip(*results, strict=True):
-        torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-10)
+    for fast, expected in zip(*results, strict=True):
+        torch.testing.assert_close(fast, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_fast_path_equals_the_formula_with_all_gradients(layer):
+    x = torch.randn(3, 16, 20, 7, dtype=torch.float64)
+    compare_with_gradients(layer, lambda x: formula(layer, x), x)
 
 
 def test_topology_is_the_one_that_forward_uses(layer):
@@ -64,16 +70,31 @@ def test_topology_is_the_one_that_forward_uses(layer):
     torch.testing.assert_close(layer(x), by_hand, rtol=1e-10, atol=1e-10)
 
 
-def test_gradients_agree_with_finite_differences():
+@pytest.mark.parametrize("gain", [[], [(2, 6, 3, 5)]])
+def test_gradients_agree_with_finite_differences(gain):
     torch.manual_seed(1)
-    shapes = [(2, 3, 4, 5), (3, 2, 2, 4, 4), (3, 6, 2), (3, 6, 3), (3, 6)]
+    shapes = [(2, 3, 4, 5), (3, 2, 2, 4, 4), (3, 6, 2), (6, 3, 3), (6, 3), *gain]
     inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
     assert torch.autograd.gradcheck(RefinedAggregate.apply, inputs)
 
 
+def test_values_weighed_by_frame_equal_the_formula():
+    """TCA-GCN's sum, with what autograd makes of the materialised topologies."""
+    torch.manual_seed(4)
+    layer = AggregatedGraphConv(16, 8, torch.from_numpy(UCLA20.adjacency())).double().eval()
+    torch.nn.init.constant_(layer.alpha, 0.7)
+
+    def plain(x):
+        value = F.conv2d(x, layer.value.weight).unflatten(1, (3, 8))  # (N, S, C', V, T)
+        value = value * layer.weights(x).transpose(1, 2).unsqueeze(3)
+        return torch.einsum("nkcuv,nkcvt->ncut", layer.topology(x), value)
+
+    compare_with_gradients(layer, plain, torch.randn(3, 16, 20, 7, dtype=torch.float64))
+
+
 def test_no_topology_is_kept_for_the_backward_pass():
     layer = RefinedGraphConv(64, 256, torch.from_numpy(NTU25.adjacency()))
-    x = torch.randn(4, 64, 25, 16, requires_grad=True)
+    x = torch.randn(4, 64, 25, 8, requires_grad=True)  # few frames: the values are smaller
     saved = {}
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: saved.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()),
