@@ -119,7 +119,7 @@ def predict(
     Returns:
         Predictions with sample ids, labels, logits (N, K), features (N, D) and prototypes (K, D) by
         space. Kept in `predictions/` beside the checkpoint; made again only if checkpoint, data,
-        spaces or precision change.
+        spaces or precision change. Where the run's data are not, those made elsewhere are taken.
 
     Raises:
         UserError: no such run, split or space; a store other than the checkpoint's.
@@ -128,11 +128,20 @@ def predict(
         raise unknown_name("split", split, ("train", "val", "test"))
     spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
     checkpoint = _find_checkpoint(run_or_checkpoint)
-    store, where = _find_store(checkpoint, data), choose_device(device)
-    cache = _cache_path(checkpoint, store, split, spaces, where)
-    kept = _load_kept(cache, checkpoint, store, split)
+    store, where = None if data is None else _asked_store(checkpoint, data), choose_device(device)
+    fingerprint = checkpoint.metadata["fingerprint"] if store is None else store.fingerprint
+    cache = _cache_path(checkpoint, fingerprint, split, spaces, where)
+    kept = _load_kept(cache, checkpoint, fingerprint, split)
     if kept is not None:
         return kept
+    if store is None:
+        try:
+            store = _own_store(checkpoint)
+        except UserError:
+            kept = _made_elsewhere(cache.parent, checkpoint, split, spaces)
+            if kept is None:
+                raise
+            return kept
     made = _predict(checkpoint, store, split, spaces, where, batch_size)
     copies = _copies(checkpoint, store, made.sample_ids)
     if copies is None:  # not kept either: where the training clips are, they can be told
@@ -163,18 +172,22 @@ def _find_checkpoint(source: Run | str | Path) -> Checkpoint:
         ) from error
 
 
-def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Store:
+def _own_store(checkpoint: Checkpoint) -> Store:
+    """The store that it was trained on."""
     meta = checkpoint.metadata
-    if data is None:
-        store = open_store(meta["benchmark"]["name"])
-        if store.fingerprint != meta["fingerprint"]:
-            raise UserError(
-                f"{checkpoint.path} was trained on other clips than {store.path} holds now "
-                f"(fingerprint {meta['fingerprint'][:12]}, now {store.fingerprint[:12]}). Restore "
-                f"that store, or pass data='{store.benchmark.name}' to predict on this one all "
-                "the same."
-            )
-        return store
+    store = open_store(meta["benchmark"]["name"])
+    if store.fingerprint != meta["fingerprint"]:
+        raise UserError(
+            f"{checkpoint.path} was trained on other clips than {store.path} holds now "
+            f"(fingerprint {meta['fingerprint'][:12]}, now {store.fingerprint[:12]}). Restore "
+            f"that store, or pass data='{store.benchmark.name}' to predict on this one all "
+            "the same."
+        )
+    return store
+
+
+def _asked_store(checkpoint: Checkpoint, data: Store | str | Path) -> Store:
+    """Another store, of the same classes and body."""
     store = data if isinstance(data, Store) else open_store(data)
     _, record = _described(checkpoint)
     for what in ("class_names", "skeleton", "channels"):
@@ -187,16 +200,22 @@ def _find_store(checkpoint: Checkpoint, data: Store | str | Path | None) -> Stor
 
 
 def _cache_path(
-    checkpoint: Checkpoint, store: Store, split: str, spaces: tuple[str, ...], device: torch.device
+    checkpoint: Checkpoint,
+    fingerprint: str,
+    split: str,
+    spaces: tuple[str, ...],
+    device: torch.device,
 ) -> Path:
     precision = choose_precision(_described(checkpoint)[0].train.precision, device)
     where = f"{device.type}/{precision}"
-    content = (checkpoint.sha256, store.fingerprint, split, spaces, where, __version__)
+    content = (checkpoint.sha256, fingerprint, split, spaces, where, __version__)
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return checkpoint.path.parent / "predictions" / f"{split}-{digest}.npz"
 
 
-def _load_kept(cache: Path, checkpoint: Checkpoint, store: Store, split: str) -> Predictions | None:
+def _load_kept(
+    cache: Path, checkpoint: Checkpoint, fingerprint: str, split: str
+) -> Predictions | None:
     """What was kept, if it is there, whole, and what its name says."""
     if not cache.is_file():
         return None
@@ -205,11 +224,35 @@ def _load_kept(cache: Path, checkpoint: Checkpoint, store: Store, split: str) ->
     except UserError as error:
         log.warning("%s cannot be used and is made again: %s", cache, error)
         return None
-    expected = {"checkpoint": checkpoint.sha256, "fingerprint": store.fingerprint, "split": split}
-    if any(kept.metadata.get(name) != value for name, value in expected.items()):
+    if not _says(kept, checkpoint, fingerprint, split):
         log.warning("%s belongs to another checkpoint or store and is made again.", cache)
         return None
     return kept
+
+
+def _says(kept: Predictions, checkpoint: Checkpoint, fingerprint: str, split: str) -> bool:
+    """Whether predictions are those of a checkpoint on a split of a store."""
+    expected = {"checkpoint": checkpoint.sha256, "fingerprint": fingerprint, "split": split}
+    return all(kept.metadata.get(name) == value for name, value in expected.items())
+
+
+def _made_elsewhere(
+    folder: Path, checkpoint: Checkpoint, split: str, spaces: tuple[str, ...]
+) -> Predictions | None:
+    """What the checkpoint said of its own data on another device, by another version or as one of
+    several spaces: a run is analysed where its data are not.
+    """
+    for path in sorted(folder.glob(f"{split}-*.npz")):
+        try:
+            kept = Predictions.load(path)
+        except UserError as error:
+            log.warning("%s cannot be used: %s", path, error)
+            continue
+        own = _says(kept, checkpoint, checkpoint.metadata["fingerprint"], split)
+        if own and set(spaces) <= kept.features.keys():
+            log.info("The data of %s are not here; %s is used.", checkpoint.path, path)
+            return kept
+    return None
 
 
 def _predict(

@@ -63,7 +63,7 @@ def test_a_step_that_computes_something_else_is_found(steps, make):
 
 
 def test_a_step_takes_a_bounded_number_of_operators_and_never_waits(costs):
-    assert costs["ours", True]["operators"] <= 1_750  # each a launch, or two, on a GPU
+    assert costs["ours", True]["operators"] <= 1_650  # each a launch, or two, on a GPU
     assert costs["published", True]["operators"] >= 3 * costs["ours", True]["operators"]
     assert costs["ours", True]["waits"] == 0
     assert costs["published", True]["waits"] >= 2  # so they would be seen
@@ -75,4 +75,4 @@ def test_the_head_adds_few_operators_for_all_its_branches(costs):
 
 
 def test_less_is_kept_for_the_backward_pass(costs):
-    assert costs["ours", True]["saved_mb"] <= 0.78 * costs["published", True]["saved_mb"]
+    assert costs["ours", True]["saved_mb"] <= 0.6 * costs["published", True]["saved_mb"]

@@ -201,6 +201,27 @@ def test_predictions_that_cannot_be_kept_are_returned_all_the_same(run, caplog):
     assert len(frcore.predict(run)) == 20 and "are not kept" in caplog.text
 
 
+def test_where_the_data_are_not_kept_predictions_serve(run, passes, monkeypatch, caplog):
+    """Trained where the data are, analysed where they are not; also those of another device."""
+    whole = frcore.predict(run, spaces=SPACES)
+    monkeypatch.setenv("FRCORE_DATA", str(run.path))  # no store is here
+    np.testing.assert_array_equal(frcore.predict(run, spaces=SPACES).logits, whole.logits)
+    with pytest.raises(UserError, match="tiny"):
+        frcore.predict(run, split="val")
+    (kept,) = (run.path / "predictions").glob("test-*.npz")
+    other = kept.rename(kept.with_name("test-0.npz"))  # as another version's
+    found = frcore.predict(run)  # one of its spaces
+    np.testing.assert_array_equal(found.copies, whole.copies)
+    with pytest.raises(UserError, match="tiny"):
+        frcore.predict(run, spaces=("low.spatial",))
+    with pytest.raises(UserError, match="tiny"):
+        frcore.predict(run.checkpoint("previous"))  # which they are not of
+    other.write_bytes(b"no archive")
+    with pytest.raises(UserError, match="tiny"):
+        frcore.predict(run)
+    assert "cannot be used" in caplog.text and len(passes) == 1
+
+
 # ---- other data, other checkpoints ---------------------------------------------------------------
 
 
