@@ -1,6 +1,5 @@
 """What the tables accept: a run, its directory, a checkpoint, predictions or their file."""
 
-import contextlib
 import logging
 import zipfile
 from collections import Counter
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pandas as pd
 
+from frcore.data.store import StoreNotFound
 from frcore.ensembles import align
 from frcore.errors import NoSuchSplit, UserError, unknown_name
 from frcore.predictions import Predictions
@@ -245,11 +245,18 @@ def judges_of(
     """
     listed = [list(one) if isinstance(one, list | tuple) else [one] for one in sources]
     if all(is_trained(run) for runs in listed for run in runs):
-        with contextlib.suppress(NoSuchSplit):
+        try:
             judges = tuple(
                 tuple(members_of(runs, split="val", warn=known is None)) for runs in listed
             )
             return judges, f"by validation clips of {who}"
+        except NoSuchSplit:
+            pass
+        except StoreNotFound:
+            log.warning(
+                "The data are not here, and no predictions of validation clips are kept: groups "
+                "are chosen by the test clips."
+            )
     judges = tuple(known or [tuple(members_of(runs)) for runs in listed])
     return judges, f"by {who}"
 

@@ -10,9 +10,10 @@ import pytest
 
 import frcore
 import frviz
+from frcore.data.store import StoreNotFound
 from frcore.predictions import Predictions
 from frviz.explorer.subject import find_store
-from frviz.sources import BEST_ON_TEST
+from frviz.sources import BEST_ON_TEST, judges_of
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2]
 PREDICTED = [0, 0, 1, 1, 1, 2, 0, 2]
@@ -168,3 +169,18 @@ def test_published_scores_find_their_clips_and_count_unseen_ones(
     assert found.clip(joint.sample_ids[0]).shape[2:] == (20, 3)
     row = frviz.compare(bone, joint).summary.loc["top-1, unseen clips"]
     assert (row["clips"], round(100 * row["b"], 2)) == (369, 92.95)
+
+
+def test_where_the_data_are_not_groups_are_chosen_by_the_test_clips(run, monkeypatch, caplog):
+    """A run that came without its data: test predictions were kept beside it, others were not."""
+
+    def kept(source, *, split, spaces):
+        if split == "val":
+            raise StoreNotFound("No store 'nw_ucla'.")
+        return run(Path(source).stem)
+
+    monkeypatch.setattr("frcore.inference.predict", kept)
+    judges, how = judges_of(["a.safetensors", "b.safetensors"], None, "both models")
+    assert [runs[0].metadata["run"] for runs in judges] == ["a", "b"]
+    assert how == "by both models"
+    assert "groups are chosen by the test clips" in caplog.text
