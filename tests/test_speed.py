@@ -26,8 +26,8 @@ def steps():
 
 @pytest.fixture(scope="module")
 def make(steps, tmp_path_factory):
-    """Both steps at NW-UCLA's sizes, four clips of 20 frames."""
-    sizes = steps.SIZES["nw_ucla"]._replace(frames=20, batch=4)
+    """Both steps at NW-UCLA's sizes, six clips of 20 frames."""
+    sizes = steps.SIZES["nw_ucla"]._replace(frames=20, batch=6)
 
     def pair(*, head: bool, **changes):
         folder = tmp_path_factory.mktemp("steps")
@@ -50,15 +50,44 @@ def costs(steps, make):
     return found
 
 
-@pytest.mark.parametrize("changes", [{}, {"persons": 2, "skeleton": "ntu25", "classes": 7}])
+TWO_PERSONS = {"persons": 2, "skeleton": "ntu25", "classes": 7}
+
+
+@pytest.mark.parametrize("changes", [{}, TWO_PERSONS])
+def test_the_clips_of_a_step_give_the_head_something_to_calibrate(make, changes):
+    """Else the two would be equal whatever phi and psi are."""
+    ours, published = make(head=True, **changes)
+    with torch.no_grad():
+        predicted, labels = published.model(ours.clips)[0].argmax(1), ours.labels
+    right = labels == predicted
+    with_prototype = predicted[right]  # classes with a true positive
+    assert right.any() and not right.all()
+    assert torch.isin(labels[~right], with_prototype).any()  # false negatives of such a class
+    assert torch.isin(predicted[~right], with_prototype).any()  # false positives
+
+
+@pytest.mark.parametrize("changes", [{}, TWO_PERSONS])
 def test_our_step_computes_what_the_published_one_does(steps, make, changes):
     steps.check_equal(*make(head=True, **changes))  # after one: a second would multiply rounding
 
 
-def test_a_step_that_computes_something_else_is_found(steps, make):
+def test_a_prototype_that_moved_otherwise_is_found(steps, make):
     ours, published = make(head=True)
     ours.model.head.prototypes("mid.temporal")[3, 7] += 0.05
     with pytest.raises(AssertionError, match=r"mid_temporal\.prototypes"):
+        steps.check_equal(ours, published)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("use_fn", False), ("use_fp", False), ("confidence_weight", False), ("anchors", "all"),
+     ("momentum", 0.5), ("temperature", 0.2)],
+)  # fmt: skip
+def test_a_head_that_calibrates_otherwise_is_found(steps, make, option, value):
+    ours, published = make(head=True)
+    for branch in ours.model.head.contrast.values():
+        branch.options[option] = value
+    with pytest.raises(AssertionError):
         steps.check_equal(ours, published)
 
 
