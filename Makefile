@@ -60,6 +60,7 @@ BENCH ?= runs/bench# where the figures of make bench go; results/ has those that
 
 bench: $(STAMP)
 	$(PY) benchmarks/training.py --out $(BENCH)/bench_training.json
+	$(PY) benchmarks/training.py --sizes ntu --device cuda --compile default --out $(BENCH)/bench_training_ntu_cuda.json
 	$(PY) benchmarks/pipeline.py --out $(BENCH)/bench_pipeline.json
 	$(PY) benchmarks/ntu_raw.py --out $(BENCH)/bench_raw.json
 	$(PY) benchmarks/analysis.py --out $(BENCH)/bench_analysis.json
@@ -71,9 +72,9 @@ bench-quick: $(STAMP)
 	$(PY) benchmarks/training.py --quick --out $(BENCH)-quick/bench_training.json
 	$(PY) benchmarks/pipeline.py --quick --out $(BENCH)-quick/bench_pipeline.json
 	$(PY) benchmarks/ntu_raw.py --files 20 --repeats 3 --out $(BENCH)-quick/bench_raw.json
-	$(PY) benchmarks/analysis.py --quick
-	$(PY) benchmarks/explorer.py --quick
-	$(PY) benchmarks/scale.py --quick
+	$(PY) benchmarks/analysis.py --quick --out $(BENCH)-quick/bench_analysis.json
+	$(PY) benchmarks/explorer.py --quick --out $(BENCH)-quick/bench_explorer.json
+	$(PY) benchmarks/scale.py --quick --out $(BENCH)-quick/bench_scale.json
 	$(PY) benchmarks/targets.py $(BENCH)-quick
 
 explorer:

@@ -1,7 +1,7 @@
 """Times frviz at the sizes of NTU RGB+D 60 and 120 X-Sub; prints them, writes results/bench_*.json.
 
 python benchmarks/analysis.py                   # everything, minutes
-python benchmarks/analysis.py --quick           # the smaller size, no t-SNE: a minute
+python benchmarks/analysis.py --quick           # the smaller size, no report, no UMAP, no t-SNE
 python benchmarks/analysis.py --out results/bench_analysis.json
 
 Predictions are made up: errors have the structure of real ones (each class is confused with a few
@@ -68,8 +68,8 @@ def all_tables(a: Predictions, b: Predictions) -> frviz.Comparison:
     return comparison
 
 
-def measure(name: str, *, tsne: bool) -> dict[str, Any]:
-    """Seconds of each step at one size."""
+def measure(name: str, *, quick: bool) -> dict[str, Any]:
+    """Seconds of the steps at one size."""
     clips, classes = SIZES[name]
     log.info("%s: %s clips x %s classes", name, f"{clips:,}", classes)
     a, b = (predictions(clips, classes, seed) for seed in (0, 1))
@@ -77,16 +77,18 @@ def measure(name: str, *, tsne: bool) -> dict[str, Any]:
     comparison = timed("compare", lambda: all_tables(a, b), times, name)
     timed("clusters", lambda: frviz.class_clusters(a), times)
     timed("figures", comparison.figures, times)
+    timed("pca", lambda: frviz.embed(a, method="pca"), times)
+    found = {"clips": clips, "classes": classes, "seconds": times}
+    if quick:
+        return found
     with tempfile.TemporaryDirectory() as folder:
         report = timed("report", lambda: comparison.report(Path(folder) / "report.html"), times)
         size = report.stat().st_size
     timed("overlap", lambda: frviz.neighbourhood_overlap(a, b), times)
-    timed("pca", lambda: frviz.embed(a, method="pca"), times)
     table = timed("umap", lambda: frviz.embed(a, method="umap"), times, name)
     timed("quality", lambda: frviz.map_quality(a, table), times)
-    if tsne:
-        timed("tsne", lambda: frviz.embed(a, method="tsne"), times, name)
-    return {"clips": clips, "classes": classes, "seconds": times, "report_bytes": size}
+    timed("tsne", lambda: frviz.embed(a, method="tsne"), times, name)
+    return found | {"report_bytes": size}
 
 
 def main() -> None:
@@ -100,10 +102,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["FRVIZ_CACHE"] = cache
         compiling: dict[str, float] = {}
-        few = predictions(500, 10, 0)
-        log.info("Once a process:")
-        timed("compile UMAP", lambda: frviz.embed(few, method="umap"), compiling)
-        found = {name: measure(name, tsne=not asked.quick) for name in sizes}
+        if not asked.quick:
+            few = predictions(500, 10, 0)
+            log.info("Once a process:")
+            timed("compile UMAP", lambda: frviz.embed(few, method="umap"), compiling)
+        found = {name: measure(name, quick=asked.quick) for name in sizes}
     if asked.out:
         once = {"seconds_once_a_process": compiling}
         what = {"what": "frviz at full scale", "machine": machine()}

@@ -32,10 +32,11 @@ import frviz
 
 SIZES = {"ntu60": (16_487, 60), "ntu120": (50_919, 120), "all of ntu120": (114_480, 120)}
 FIRST = "first paint in JupyterLab"
+FRAME = "frame"  # panning moves both maps
 TARGETS = {  # ms, as promised
     "ntu60": {"open": 1500},
     "ntu120": {"draw": 16, "matrix": 16, "lasso": 50, "hover": 16, FIRST: 2000},
-    "all of ntu120": {"draw": 50},
+    "all of ntu120": {"open": 2000, FRAME: 16.7, FIRST: 2000},
 }
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 ROUNDS = 7
@@ -90,7 +91,8 @@ def in_page(browser: Browser, path: Path) -> dict[str, float]:
     names = {"draw": "draw Map", "matrix": "draw Confusion", "lasso": "lasso", "hover": "hover"}
     found = {what: durations(page, prefix)[2:] for what, prefix in names.items()}
     page.close()
-    return first | {what: statistics.median(ms) for what, ms in found.items()}
+    medians = {what: statistics.median(ms) for what, ms in found.items()}
+    return first | medians | {FRAME: 2 * medians["draw"]}
 
 
 def in_lab(browser: Browser, folder: Path, clips: int, classes: int) -> float:
@@ -188,11 +190,11 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
         sizes = list(SIZES)[:1] if asked.quick else list(SIZES)
         found = {name: measure(browser, name, Path(made)) for name in sizes}
-        if not asked.quick:
-            log.info("ntu120: from running the cell to the first paint")
-            ms = in_lab(browser, Path(made), *SIZES["ntu120"])
-            found["ntu120"]["ms"][FIRST] = round(ms, 1)
-            say("ntu120", FIRST, ms)
+        for name in () if asked.quick else sizes[1:]:
+            log.info("%s: from running the cell to the first paint", name)
+            ms = in_lab(browser, Path(made), *SIZES[name])
+            found[name]["ms"][FIRST] = round(ms, 1)
+            say(name, FIRST, ms)
         browser.close()
     if asked.out:
         write(asked.out, {"what": "the explorer", "machine": machine(), "sizes": found})

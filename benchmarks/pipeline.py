@@ -30,7 +30,7 @@ from frcore.data.benchmarks import NTU60
 from frcore.data.packing import pack_frames
 from frcore.data.random import random_uniform
 
-PADDED, BATCH, ROUNDS = 300, 64, 5
+PADDED, BATCH, ROUNDS, QUICK_ROUNDS = 300, 64, 5, 2
 TARGET = 20  # times the feeder
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,9 @@ def rate(count: int, work: Callable[[], None]) -> float:
     return count / (time.process_time() - start)
 
 
-def measure(clips: list[np.ndarray], padded: np.ndarray, stream: str, limbs: bool) -> dict:
+def measure(
+    clips: list[np.ndarray], padded: np.ndarray, stream: str, limbs: bool, rounds: int
+) -> dict:
     """Samples a second on one core of the feeder and of the pipeline; clips packed a second."""
     changes = {"data.stream": stream} | ({} if limbs else {"data.transform.limb_scale": [1, 1]})
     transform = load_recipe("ntu60_xsub_joint", changes).data.transform.with_frames(64)
@@ -144,7 +146,7 @@ def measure(clips: list[np.ndarray], padded: np.ndarray, stream: str, limbs: boo
     resident = ClipPipeline(split, NTU60.skeleton, transform, **options)
     feeder = PublishedFeeder(padded, transform, stream)
     check_equal(feeder, resident, limbs)
-    few = torch.arange(min(400, len(clips)))
+    few = torch.arange(min(400, len(clips) // 2))
     numbers = draws(resident, few)
     batches = [(index, 0) for index in torch.randperm(len(clips)).split(BATCH)]
 
@@ -172,9 +174,9 @@ def measure(clips: list[np.ndarray], padded: np.ndarray, stream: str, limbs: boo
         "streamed": (len(clips), lambda: in_one_thread(streamed)),
         "streamed ahead": (len(clips), ahead),
     }
-    rounds = [{name: rate(*work) for name, work in works.items()} for _ in range(ROUNDS)]
-    figures = {name: round(np.median([r[name] for r in rounds])) for name in works}
-    times = float(np.median([r["resident"] / r["feeder"] for r in rounds]))
+    found = [{name: rate(*work) for name, work in works.items()} for _ in range(rounds)]
+    figures = {name: round(np.median([r[name] for r in found])) for name in works}
+    times = float(np.median([r["resident"] / r["feeder"] for r in found]))
     return {"samples_per_s": figures, "times_the_feeder": round(times, 1)}
 
 
@@ -186,13 +188,13 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    found = {}
+    found, rounds = {}, QUICK_ROUNDS if asked.quick else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        clips, padded = make_clips(1_000 if asked.quick else 4_000, Path(folder) / "clips.npy")
+        clips, padded = make_clips(400 if asked.quick else 4_000, Path(folder) / "clips.npy")
         for stream in ("joint", "bone"):
             for limbs in (False, True):
                 name = stream + (", limbs scaled" if limbs else "")
-                found[name] = figures = measure(clips, padded, stream, limbs)
+                found[name] = figures = measure(clips, padded, stream, limbs, rounds)
                 log.info("%s: samples a second on one core", name)
                 for what, value in figures["samples_per_s"].items():
                     log.info("  %-16s %7s", what, f"{value:,}")

@@ -56,7 +56,10 @@ def speed() -> str:
     lines = ["## Speed", "", "`bench_*.json`, by `make bench`; targets are those of two CPU cores."]
     where = json.loads((RESULTS / "bench_training.json").read_text(encoding="utf-8"))
     lines[-1] += f" The training step: {where['conditions']}."
-    return "\n".join([*lines, "", *table((*HEADS[:3], "target is"), rows(RESULTS)), ""])
+    found = rows(RESULTS)
+    lines += ["", *table((*HEADS[:3], "target is"), (row[:-1] for row in found)), ""]
+    lines += [f"- Missed: {row.what.strip()}: {row.why}." for row in found if row.why]
+    return "\n".join([*lines, ""])
 
 
 def section(name: str, record: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from frcore.errors import UserError
 from frviz.figures.style import COLOURS, finish
 
 SIZES = (1_000, 10_000, 50_000, CLIPS)
-QUICK = (1_000, 3_000)
+QUICK = (2_000,)
+NOT_QUICK = ("check", "predictions", "train")  # steps, a process each
 BYTES_A_CLIP = 32_000  # of a store, with room to spare
 TARGETS = {  # at all clips, as promised: step -> what, how much at most
     "open": {"seconds": 1, "resident_mb": 200},
@@ -72,8 +73,8 @@ def _rounded(value: Any) -> Any:
     return round(value, 3) if math.isfinite(value) else None
 
 
-def measure(clips: int, folder: Path, *, training: bool) -> dict[str, Found]:
-    """All steps at one size; the store stays in the folder."""
+def measure(clips: int, folder: Path, *, without: Sequence[str] = ()) -> dict[str, Found]:
+    """The steps at one size; the store stays in the folder."""
     needed = clips * BYTES_A_CLIP
     if (free := shutil.disk_usage(folder).free) < needed:
         raise UserError(
@@ -83,7 +84,7 @@ def measure(clips: int, folder: Path, *, training: bool) -> dict[str, Found]:
     found = {}
     log.info("%s clips", f"{clips:,}")
     for step in STEPS:
-        if step == "train" and not training:
+        if step in without:
             continue
         found[step] = run_step(step, folder, clips)
         shown = [f"{name} {found[step][name]:,.6g}" for name in SHOWN if found[step].get(name)]
@@ -184,7 +185,8 @@ def main() -> None:
             else:
                 folder = asked.keep / str(clips)
                 folder.mkdir(parents=True, exist_ok=True)
-            found[clips] = measure(clips, folder, training=clips == sizes[-1])
+            last = () if clips == sizes[-1] else ("train",)
+            found[clips] = measure(clips, folder, without=NOT_QUICK if asked.quick else last)
     log.info("Growth with the number of clips: exponents, 1 is linear")
     tables = costs(found)
     slopes = growth(tables)
@@ -194,7 +196,8 @@ def main() -> None:
         head = {"what": "a simulated NTU RGB+D 120", "machine": machine()}
         head |= {"conditions": asked.conditions} if asked.conditions else {}
         write(asked.out, head | {"growth": slopes, "sizes": found})
-        chart(asked.out.with_suffix(".png"), tables)
+        if len(sizes) > 1:
+            chart(asked.out.with_suffix(".png"), tables)
 
 
 if __name__ == "__main__":

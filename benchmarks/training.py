@@ -2,7 +2,8 @@
 
     python benchmarks/training.py                            # NW-UCLA's sizes, 16 clips a step
     python benchmarks/training.py --sizes ntu --device cuda  # 64 clips of 2 persons, 64 frames
-    python benchmarks/training.py --quick
+    python benchmarks/training.py --compile default          # also compiled; minutes to begin with
+    python benchmarks/training.py --quick                    # half as many clips
     python benchmarks/training.py --out results/bench_training.json
 
 The slow path is `published_model`: the same weights give the same logits, loss, prototypes and
@@ -66,7 +67,7 @@ def race(
 ) -> dict[str, list[float]]:
     """Seconds a call of each by rounds, in which all take turns; a first call does not count."""
     for work in works.values():
-        timed(work, device, 2)
+        timed(work, device, min(repeats, 2))
     found = [{n: timed(w, device, repeats) for n, w in works.items()} for _ in range(rounds)]
     return {name: [times[name] for times in found] for name in works}
 
@@ -87,6 +88,9 @@ def main() -> None:
     parser.add_argument("--sizes", choices=SIZES, default="nw_ucla")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
+    parser.add_argument(
+        "--compile", help="also time a step compiled in this mode, as train.compile"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--conditions", default="alone on the machine", help="kept with the times")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
@@ -96,7 +100,12 @@ def main() -> None:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     device, sizes = torch.device(asked.device), SIZES[asked.sizes]
+    if device.type == "cuda" and not torch.cuda.is_available():
+        log.info("No CUDA card here: nothing is measured on one.")
+        return
     rounds, repeats = (3, 1) if asked.quick else (9, 4 if device.type == "cpu" else 50)
+    if asked.quick:
+        sizes = sizes._replace(batch=sizes.batch // 2)
     with tempfile.TemporaryDirectory() as folder:
         made = {
             (head, precision): pair(sizes, device, Path(folder), head=head, precision=precision)
@@ -113,10 +122,16 @@ def main() -> None:
             "published, no head": lambda: published_bare.step(clips, ours.labels),
             "fp32, no head": lambda: bare.step(clips),
         }
+        if asked.compile:
+            options = {"head": True, "compile": asked.compile}
+            for precision in ("fp32", "bf16"):
+                run = Ours(sizes, device, Path(folder), precision=precision, **options)
+                works[f"{precision}, compiled"] = lambda run=run: run.step(run.clips)
         costs = {name: cost_of(works[name]) for name in ("published", "fp32")}
         times = race(works, device, rounds, repeats)
         forward = race(inference(ours, published, clips), device, rounds, repeats)
-    ratios = {name: ratio(times, "published", name) for name in ("fp32", "bf16")}
+    headless = ("published", "published, no head", "fp32, no head")
+    ratios = {name: ratio(times, "published", name) for name in works if name not in headless}
     ratios["fp32, no head"] = ratio(times, "published, no head", "fp32, no head")
     shares = {
         name: round(1 - 1 / ratio(times, name, f"{name}, no head"), 3)

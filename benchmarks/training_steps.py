@@ -52,10 +52,18 @@ class Ours:
         folder: for the clips and the run.
         head: with FR Head.
         precision: "fp32" or "bf16".
+        compile: as `train.compile`.
     """
 
     def __init__(
-        self, sizes: Sizes, device: torch.device, folder: Path, *, head: bool, precision: str
+        self,
+        sizes: Sizes,
+        device: torch.device,
+        folder: Path,
+        *,
+        head: bool,
+        precision: str,
+        compile: str = "off",
     ) -> None:
         changes = {
             "benchmark": "bench",
@@ -63,12 +71,13 @@ class Ours:
             "data.transform.frames": sizes.frames,
             "train.batch_size": sizes.batch,
             "train.precision": precision,
+            "train.compile": compile,
         }
         if head:
             changes["head.anchors"] = "true_positive"
         recipe = sizes.recipe if head else sizes.recipe.removesuffix("_frhead")
         config = load_recipe(recipe, changes)
-        run = folder / f"{head}-{precision}"
+        run = folder / f"{head}-{precision}-{compile}"
         run.mkdir()
         store = from_arrays("bench", **_made_up(sizes), root=folder)
         with RunDir(run) as directory:
