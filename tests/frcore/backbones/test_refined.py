@@ -1,11 +1,14 @@
 """The fast graph convolution computes the paper's formula, and its gradients are right."""
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from frcore.backbones.ctrgcn import RefinedGraphConv
-from frcore.backbones.layers import PointwiseConv
+from frcore.backbones.frame import Block, GraphUnit
+from frcore.backbones.layers import MultiScaleTCN, PointwiseConv
 from frcore.backbones.refined import RefinedAggregate
 from frcore.backbones.tcagcn import AggregatedGraphConv
 from frcore.skeleton import NTU25, UCLA20
@@ -112,6 +115,21 @@ def test_pointwise_product_equals_the_convolution(stride):
     x = torch.randn(3, 6, 5, 9, dtype=torch.float64)
     expected = F.conv2d(x, conv.weight, conv.bias, stride=(1, stride))
     torch.testing.assert_close(conv(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow  # the compiler takes most of a minute
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("make", [RefinedGraphConv, AggregatedGraphConv])
+def test_what_the_compiler_makes_of_a_block_computes_the_same(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    graph = GraphUnit(make(8, 8, torch.from_numpy(UCLA20.adjacency())), 8, 8)
+    block = Block(graph, MultiScaleTCN(8), 8, 8, stride=1, first=False).double()
+    torch.nn.init.constant_(graph.conv.alpha, 0.5)
+    torch.nn.init.constant_(graph.norm.weight, 1.0)
+    compare_with_gradients(
+        block, torch.compile(block), torch.randn(3, 8, 20, 12, dtype=torch.float64)
+    )
+    torch.compiler.reset()
 
 
 def test_bfloat16_autocast_stays_close():
