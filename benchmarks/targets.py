@@ -48,6 +48,7 @@ TARGETS = (
     Target("training step with FR Head, CPU, fp32", _STEP, f"{_RATIO}/fp32", 1.5),
     Target("the same, bf16", _STEP, f"{_RATIO}/bf16", 2.5, why=_AMX),
     Target("the same without FR Head, fp32", _STEP, f"{_RATIO}/fp32, no head"),
+    Target("published step with channels last", _STEP, f"{_RATIO}/published, channels last"),
     Target("inference, CPU, fp32", _STEP, "inference/times_the_published/fp32"),
     Target("FR Head's share of a step, CPU", _STEP, _SHARE, most=0.05, unit=""),
     Target("training step, GPU, NTU's sizes, fp32", _GPU, f"{_RATIO}/fp32", 6),

@@ -122,6 +122,12 @@ def main() -> None:
             "published, no head": lambda: published_bare.step(clips, ours.labels),
             "fp32, no head": lambda: bare.step(clips),
         }
+        if not asked.quick:
+            settings = {key: bare.trainer.optimizer.defaults[key] for key in ("lr", "weight_decay")}
+            last = Published(
+                sizes, device, head=True, memory_format=torch.channels_last, **settings
+            )
+            works["published, channels last"] = lambda: last.step(clips, ours.labels)
         if asked.compile:
             options = {"head": True, "compile": asked.compile}
             for precision in ("fp32", "bf16"):

@@ -101,13 +101,22 @@ class Published:
         device: where it runs.
         head: with FR Head.
         lr, weight_decay: of the optimiser.
+        memory_format: of the backbone's maps.
     """
 
     def __init__(
-        self, sizes: Sizes, device: torch.device, *, head: bool, lr: float, weight_decay: float
+        self,
+        sizes: Sizes,
+        device: torch.device,
+        *,
+        head: bool,
+        lr: float,
+        weight_decay: float,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.sizes, skeleton = sizes, get_skeleton(sizes.skeleton)
-        self.model = PublishedCTRGCN(skeleton, sizes.classes, sizes.persons).to(device)
+        self.model = PublishedCTRGCN(skeleton, sizes.classes, sizes.persons)
+        self.model.to(device, memory_format=memory_format)
         _stir(self.model)
         weights = list(self.model.parameters())
         self.head = None
