@@ -122,13 +122,11 @@ class LevelAttention(nn.Module):
         kaiming_conv_(self.squeeze)
         kaiming_conv_(self.excite)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (N*M, C, V, T) of maps (N*M, L, C, V, T), one a graph."""
-        y = x.amax(-1).transpose(1, 2)  # (N*M, C, L, V)
-        y = F.relu(self.norm(self.squeeze(y)))
+    def forward(self, peaks: Tensor) -> Tensor:
+        """The gates (N*M, L, C) of maps' peaks over time (N*M, L, C, V), one a graph."""
+        y = F.relu(self.norm(self.squeeze(peaks.transpose(1, 2))))  # (N*M, C/4, L, V)
         y = torch.einsum("nclv,lv->ncl", y, self.share.to(y.dtype))
-        gate = torch.sigmoid(self.excite(self.edges(y.unsqueeze(1)).squeeze(1)))  # (N*M, C, L)
-        return torch.einsum("nlcvt,ncl->ncvt", x, gate.to(x.dtype))
+        return torch.sigmoid(self.excite(self.edges(y.unsqueeze(1)).squeeze(1))).mT
 
 
 class HierarchicalGraphConv(nn.Module):
@@ -156,9 +154,13 @@ class HierarchicalGraphConv(nn.Module):
         x = F.relu(self.down_norm(self.down(x))).unflatten(1, (self.graphs, -1))
         y = torch.einsum("ljvu,nlcut->nljcvt", self.adjacency, x)
         y = self.norm(self.subsets(y.flatten(1, 3))).unflatten(1, (self.graphs, -1))
-        edges = self.edges(average(x, -1)).unsqueeze(-1).expand_as(x)
-        y = torch.cat([y, edges.to(y.dtype)], dim=2)  # (N*M, L, C', V, T)
-        return y.sum(1) if self.attention is None else self.attention(y)
+        edges = self.edges(average(x, -1)).to(y.dtype)  # (N*M, L, C'/4, V), the same in all frames
+        if self.attention is not None:
+            gates = self.attention(torch.cat([y.amax(-1), edges], dim=2)).to(y.dtype)
+            ours, theirs = gates.split([y.shape[2], edges.shape[2]], dim=2)
+            y, edges = y * ours[..., None, None], edges * theirs[..., None]
+        edges = edges.sum(1).unsqueeze(-1).expand(*x.shape[:1], -1, *x.shape[3:])
+        return torch.cat([y.sum(1), edges], dim=1)
 
 
 class HDGCN(TenBlocks):
