@@ -70,14 +70,15 @@ class TemporalShift(nn.Module):
         before = self.shift.detach().floor().clamp(-frames - 1, frames)
         part = (self.shift - before)[:, None, None].to(x.dtype)  # (C, 1, 1), its gradient is 1
         near = first + before.long()[:, None]  # (C, T')
-        return (1 - part) * _frames(x, near) + part * _frames(x, near + 1)
+        x = F.pad(x, (0, 1))  # a last frame of zeros stands for all beyond the clip
+        return torch.lerp(_frames(x, near), _frames(x, near + 1), part)
 
 
 def _frames(x: Tensor, at: Tensor) -> Tensor:
-    """Frames at (C, T') of maps (N, C, V, T), a choice a channel; zero outside."""
-    inside = (at >= 0) & (at < x.shape[-1])
-    index = at.clamp(0, x.shape[-1] - 1)[:, None, :].expand(*x.shape[:3], -1)
-    return x.gather(3, index) * inside[:, None, :]
+    """Frames at (C, T') of maps (N, C, V, T + 1), a choice a channel; the last one outside."""
+    end = x.shape[-1] - 1
+    index = torch.where((at >= 0) & (at < end), at, end)
+    return x.gather(3, index[:, None, :].expand(*x.shape[:3], -1))
 
 
 class ShiftTCN(nn.Sequential):
