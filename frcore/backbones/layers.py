@@ -40,7 +40,7 @@ class PointwiseConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return super().forward(x)
-        return _product(x[..., :: self.stride[1]], self.weight, self.bias)
+        return pointwise(x[..., :: self.stride[1]], self.weight.flatten(1), self.bias)
 
 
 class SubsetConv(nn.Module):
@@ -53,17 +53,17 @@ class SubsetConv(nn.Module):
         nn.init.normal_(self.weight, 0.0, math.sqrt(2.0 / (channels * in_channels * subsets)))
 
     def forward(self, x: Tensor) -> Tensor:
-        x, bias = x.flatten(1, 2), self.bias.sum(0)
-        if x.device.type != "cpu":
-            return F.conv2d(x, self.weight.flatten(1)[..., None, None], bias)
-        return _product(x, self.weight.flatten(1), bias)
+        return pointwise(x.flatten(1, 2), self.weight.flatten(1), self.bias.sum(0))
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Maps (N, C', V, T) of maps (N, C, V, T) by a weight of C' x C numbers."""
-    # shape[0] of both: len() would fix it in an exported graph
-    weight = weight.view(1, weight.shape[0], -1).expand(x.shape[0], -1, -1)
-    return torch.baddbmm(bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:])
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Maps (N, C', V, T) of maps (N, C, V, T) by a weight (C', C), as `PointwiseConv`."""
+    if x.device.type != "cpu":
+        return F.conv2d(x, weight[..., None, None], bias)
+    # shape[0]: len() would fix it in an exported graph
+    weight, maps = weight.expand(x.shape[0], *weight.shape), x.flatten(2)
+    y = weight @ maps if bias is None else torch.baddbmm(bias[:, None], weight, maps)
+    return y.unflatten(2, x.shape[2:])
 
 
 class InputNorm(nn.Module):

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frcore.backbones.base import Backbone, StageInfo, register_backbone
-from frcore.backbones.layers import InputNorm, MultiScaleTCN, PointwiseConv, ProjectionSkip
+from frcore.backbones.layers import (
+    InputNorm,
+    MultiScaleTCN,
+    PointwiseConv,
+    ProjectionSkip,
+    pointwise,
+)
 from frcore.errors import UserError
 from frcore.skeleton import Skeleton
 
@@ -64,7 +70,8 @@ class FrameConv(nn.Module):
 class WindowConv(nn.Module):
     """Graph convolution across the frames of sliding windows (MS-G3D, Eq. 8), then a map a window.
 
-    1x1 convolutions and windows commute: each frame is convolved once, not once a window.
+    1x1 convolutions and windows commute: each frame is convolved once, not once a window. What the
+    graphs do to sliding windows is a convolution along time, from K*V to W*V joints.
     """
 
     def __init__(
@@ -90,11 +97,13 @@ class WindowConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N*M, C', V, T') of maps (N*M, C, V, T)."""
         w, v = self.window, x.shape[2]
-        y = self.conv(x).unflatten(1, (WINDOW_SCALES, -1))  # (N*M, K, C', V, T)
-        y = F.pad(y, (w // 2, w // 2)).unfold(-1, w, self.stride)  # (N*M, K, C', V, T', W)
-        y = y.permute(0, 2, 1, 5, 3, 4).flatten(2, 4)  # (N*M, C', K*W*V, T')
-        graphs = self.graphs().transpose(0, 1).flatten(1).to(y.dtype)  # (W*V, K*W*V)
-        y = graphs @ y + self.bias[:, None, None]
+        weight = self.conv.weight.view(WINDOW_SCALES, -1, x.shape[1])  # (K, C', C)
+        y = pointwise(x, weight.transpose(0, 1).flatten(0, 1))  # (N*M, C' * K, V, T)
+        y = y.view(-1, WINDOW_SCALES * v, x.shape[3])  # a sequence a channel
+        graphs = self.graphs().unflatten(2, (w, v)).to(y.dtype)  # (K, W*V, W, V)
+        kernel = graphs.permute(1, 0, 3, 2).flatten(1, 2)  # (W*V, K*V, W)
+        y = F.conv1d(y, kernel, stride=self.stride, padding=w // 2)
+        y = y.unflatten(0, (x.shape[0], -1)) + self.bias[:, None, None]
         y = F.relu(self.norm(y))  # (N*M, C', W*V, T')
         y = y.unflatten(2, (w, v)).flatten(1, 2)  # (N*M, C' * W, V, T')
         return self.out_norm(self.collapse(y))
