@@ -39,7 +39,7 @@ _AMX = (
 )
 _NUMPY = (
     "a third of the time finds lines and checks characters, a third converts digits, in dozens of "
-    "NumPy calls on arrays of some thousand numbers; a compiled parser would be a second one to keep"
+    "NumPy calls on arrays of some thousand numbers; a compiled one would be a second one to keep"
 )
 _LIMBS = "the feeder's own scaling of joints is one NumPy call a bone, for all frames at once"
 _SOFTWARE = "drawn by the processor: the machine has no graphics card, which the target is of"
