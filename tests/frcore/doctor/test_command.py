@@ -1,14 +1,22 @@
 """`frcore doctor`: words, JSON, mistakes."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from frcore.cli import app
+from frcore.doctor import command
 from frcore.doctor import measure as measuring
 from frcore.doctor.measure import Measured
+
+
+SOURCES = [path.read_text(encoding="utf-8") for path in Path(command.__file__).parent.glob("*.py")]
+ADVISED = sorted(set(re.findall(r"--set ([\w.]+=(?:\{[\w.]+\}|[\w-]+))", "\n".join(SOURCES))))
+FILLED = {"{free}": "2", "{best.threads}": "2", "{best.precision}": "bf16", "{fits}": "16"}
 
 
 def run(*arguments):
@@ -44,6 +52,26 @@ def test_measured_figures_take_the_place_of_rules(tiny_store, monkeypatch):
     assert read["measured"]["2 threads, bf16"]["value"]["rate"] == 5.0
     ruled = json.loads(run("synthetic_tiny", *changes, "--json").stdout)
     assert read["faster"][0] not in ruled["faster"] and "measured" not in ruled
+
+
+@pytest.mark.parametrize("change", ADVISED)
+def test_what_it_advises_to_set_can_be_set(change, monkeypatch):
+    key, _, value = change.partition("=")
+    value, seen = FILLED.get(value, value), {}
+
+    def diagnose(config, **_):
+        seen.update(config.model_dump())
+        return {}, []
+
+    monkeypatch.setattr(command, "_diagnose", diagnose)
+    result = run("synthetic_tiny", "--set", f"{key}={value}")
+    section, _, field = key.partition(".")
+    assert result.exit_code == 0, result.output
+    assert str(seen[section][field]) == value
+
+
+def test_the_advice_is_found():
+    assert {"train.compile=off", "train.threads={free}", "data.residence=auto"} <= set(ADVISED)
 
 
 @pytest.mark.parametrize(
