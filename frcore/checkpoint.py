@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from frcore.errors import UserError
-from frcore.files import atomic_write, publish, write_temp
+from frcore.files import atomic_write, discard, publish, write_temp
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def rotate_and_save(
                 log.warning("Not kept as %s: %s", PREVIOUS, error)
         _replace(temp, last, digest)
     finally:
-        temp.unlink(missing_ok=True)
+        discard(temp)
     return digest
 
 
@@ -237,7 +237,7 @@ def _replace(source: Path, target: Path, digest: str) -> None:
             atomic_write(sidecar, f"{digest}  {target.name}\n")
     except BaseException:
         if source.name.startswith("."):
-            source.unlink(missing_ok=True)
+            discard(source)
         raise
 
 

@@ -21,6 +21,7 @@ from frcore.files import (
     clean_temps,
     csv_cell,
     csv_line,
+    discard,
     is_temp,
     load_npz,
     read_json,
@@ -81,7 +82,7 @@ class RunDir:
         with write_errors(self.path, 0):
             self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
-        write_temp(self.path / "writable", b"?").unlink(missing_ok=True)
+        discard(write_temp(self.path / "writable", b"?"))
         self._lock.__enter__()
         for temp in clean_temps(self.path):
             log.info("Removed %s, left by a killed process.", temp)

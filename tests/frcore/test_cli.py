@@ -224,6 +224,14 @@ def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
     assert Predictions.load(tmp_path / "p.npz").predicted.tolist() == [0, 0, 2, 0]
 
 
+@pytest.mark.parametrize("name", ["p.csv", "p.npz", "new/p.npz"])
+def test_fault_04_predict_says_what_it_cannot_write_before_it_predicts(module, read_only, name):
+    calls = module("frcore.inference", predict=None)
+    result = run("predict", "runs/x", "--out", read_only / name)
+    assert (result.exit_code, calls) == (2, [])
+    assert result.stderr == f"Error: Cannot write {read_only / name}: Read-only file system.\n"
+
+
 def test_predict_speaks_of_copies_for_test_clips_only(module, tmp_path):
     module("frcore.inference", predict=predictions([0, 0, 2, 0], metadata={"split": "train"}))
     result = run("predict", tmp_path, "--split", "train")

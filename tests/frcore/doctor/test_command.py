@@ -13,7 +13,6 @@ from frcore.doctor import command
 from frcore.doctor import measure as measuring
 from frcore.doctor.measure import Measured
 
-
 SOURCES = [path.read_text(encoding="utf-8") for path in Path(command.__file__).parent.glob("*.py")]
 ADVISED = sorted(set(re.findall(r"--set ([\w.]+=(?:\{[\w.]+\}|[\w-]+))", "\n".join(SOURCES))))
 FILLED = {"{free}": "2", "{best.threads}": "2", "{best.precision}": "bf16", "{fits}": "16"}
