@@ -162,11 +162,13 @@ def predict(
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise UserError(f"--out {out}: expected a name ending in .npz or .csv.")
 
-    from frcore.files import check_writable
+    if out is not None:
+        from frcore.files import check_writable
+
+        check_writable(out)  # a mistake in the path is known before the work
+
     from frcore.inference import predict as predict_split
 
-    if out is not None:
-        check_writable(out)  # a mistake in the path is known before the work
     spaces = tuple(space or ("backbone",))
     predictions = predict_split(source, split=split, data=store, spaces=spaces, device=device)
     typer.echo(_accuracy(predictions))

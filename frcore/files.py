@@ -122,14 +122,21 @@ def write_errors(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from error
-        try:
-            free = f"{shutil.disk_usage(path.parent).free:,} are free"
-        except OSError:
-            free = "free space unknown"
+        size_of_free = free_bytes(path.parent)
+        free = "free space unknown" if size_of_free is None else f"{size_of_free:,} are free"
         raise WriteError(
             f"No space left to write {path}: {size:,} bytes needed, {free}. Files written earlier "
             "are intact; make room and start the same command again."
         ) from error
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Bytes that may still be written in a folder; None where its file system does not say."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None  # some network file systems report no size at all
 
 
 def _fsync_directory(directory: Path) -> None:

@@ -17,10 +17,10 @@ from frcore.doctor.findings import Finding, gigabytes
 from frcore.doctor.machine import RUNS, free_disk
 from frcore.recognizer import Recognizer, build_recognizer, check_model
 from frcore.residence import free_memory, is_resident
+from frcore.run_dir import COPIES
 from frcore.splits import load_split
 
 _PROBE = 2  # clips of the batch whose memory is counted
-_COPIES = 4  # of a checkpoint: last, previous, best, and one that is being written
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Needs:
     @property
     def checkpoints(self) -> int:
         """Bytes on the disk, at most: weights and momentum, several times."""
-        return _COPIES * 8 * (self.parameters + self.head_parameters)
+        return COPIES * 8 * (self.parameters + self.head_parameters)
 
     @property
     def steps(self) -> int | None:
