@@ -111,11 +111,15 @@ class RunDir:
         if free is None:
             return
         needed = COPIES * size - sum(path.stat().st_size for path in there if path.is_file())
-        room = f"a checkpoint takes {size:,} bytes, and {free:,} are free"
+        takes = f"a checkpoint takes {size:,} bytes"
         if free < size:
-            raise WriteError(f"No space left in {self.path} to train: {room}. Make room first.")
+            raise WriteError(
+                f"No space left in {self.path} to train: {takes}, and {free:,} are free. Make room "
+                "and start the same command again."
+            )
         if free < needed:
-            log.warning("Space may run out in %s: %s, where up to %d lie.", self.path, room, COPIES)
+            text = "Space may run out in %s: %s, up to %d lie there, and %s are free."
+            log.warning(text, self.path, takes, COPIES, f"{free:,}")
 
     def write_config(self, config: dict[str, Any], *, config_hash: str, **environment: Any) -> None:
         """Write config.json, and environment.json with versions and, e.g., device= and threads=.
