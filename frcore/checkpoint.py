@@ -153,7 +153,7 @@ def load_latest(
         return found
     if errors:
         raise CheckpointError(
-            " ".join(errors) + f" No intact checkpoint is left in {directory}; restore one, or "
+            "\n".join(errors) + f"\nNo intact checkpoint is left in {directory}: restore one, or "
             "delete the directory to start again."
         )
     return None
@@ -281,10 +281,14 @@ def _read_verified(path: Path) -> tuple[bytes, str]:
     elif digest not in expected:
         raise CheckpointError(
             f"{path} is damaged: {_sidecar(path).name} expects sha256 "
-            f"{' or '.join(expected) or '(none readable)'}, the file has {digest}."
+            f"{' or '.join(map(_short, expected)) or '(none readable)'}, it has {_short(digest)}."
         )
     _header(data, len(data), path)
     return data, digest
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:12]}..."
 
 
 def _header_size(start: bytes, size: int, path: Path) -> int:

@@ -101,7 +101,7 @@ def test_train_hands_over_the_callback_of_tensorboard(module, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "synthetic_tny"), "Did you mean 'synthetic_tiny'?"),
+        (("train", "synthetic_tny"), "Did you mean 'synthetic_tiny' or"),
         (
             ("train", "synthetic_tiny", "--set", "optim.lerning_rate=1"),
             "optim.lerning_rate: unknown",

@@ -112,7 +112,8 @@ def test_the_advice_is_found():
     [
         (("--measure",), "--measure needs a recipe: frcore doctor synthetic_tiny --measure"),
         (("--set", "seed=1"), "--set needs a recipe"),
-        (("synthetic_tny",), "Did you mean 'synthetic_tiny'?"),
+        (("synthetic_tny",), "Did you mean 'synthetic_tiny' or"),
+        (("nosuch",), "Unknown recipe 'nosuch'. All "),
         (("synthetic_tiny", "--set", "train.thread=1"), "Did you mean 'threads'?"),
         (("synthetic_tiny", "--threads", "1"), "--set train.threads=1"),
         (("synthetic_tiny", "--device", "gpu"), "train.device"),
