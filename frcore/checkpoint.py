@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from frcore.errors import UserError
-from frcore.files import atomic_write, publish, write_temp
+from frcore.files import atomic_write, discard, publish, write_temp
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def rotate_and_save(
                 log.warning("Not kept as %s: %s", PREVIOUS, error)
         _replace(temp, last, digest)
     finally:
-        temp.unlink(missing_ok=True)
+        discard(temp)
     return digest
 
 
@@ -153,7 +153,7 @@ def load_latest(
         return found
     if errors:
         raise CheckpointError(
-            " ".join(errors) + f" No intact checkpoint is left in {directory}; restore one, or "
+            "\n".join(errors) + f"\nNo intact checkpoint is left in {directory}: restore one, or "
             "delete the directory to start again."
         )
     return None
@@ -237,7 +237,7 @@ def _replace(source: Path, target: Path, digest: str) -> None:
             atomic_write(sidecar, f"{digest}  {target.name}\n")
     except BaseException:
         if source.name.startswith("."):
-            source.unlink(missing_ok=True)
+            discard(source)
         raise
 
 
@@ -281,10 +281,14 @@ def _read_verified(path: Path) -> tuple[bytes, str]:
     elif digest not in expected:
         raise CheckpointError(
             f"{path} is damaged: {_sidecar(path).name} expects sha256 "
-            f"{' or '.join(expected) or '(none readable)'}, the file has {digest}."
+            f"{' or '.join(map(_short, expected)) or '(none readable)'}, it has {_short(digest)}."
         )
     _header(data, len(data), path)
     return data, digest
+
+
+def _short(digest: str) -> str:
+    return f"{digest[:12]}..."
 
 
 def _header_size(start: bytes, size: int, path: Path) -> int:

@@ -162,6 +162,11 @@ def predict(
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise UserError(f"--out {out}: expected a name ending in .npz or .csv.")
 
+    if out is not None:
+        from frcore.files import check_writable
+
+        check_writable(out)  # a mistake in the path is known before the work
+
     from frcore.inference import predict as predict_split
 
     spaces = tuple(space or ("backbone",))

@@ -189,6 +189,11 @@ class TrainConfig(_Config):
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"  # torch.compile
     deterministic: Switch = False  # bit-equal resume on CUDA; the CPU always is
 
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare `off` so
+
     @field_validator("device")
     @classmethod
     def _known(cls, value: str) -> str:

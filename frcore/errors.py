@@ -16,23 +16,32 @@ class NoSuchSplit(UserError):
     """A store has no clips in the split that is asked for."""
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" for the choice nearest to `word`, or "" where none is near.
+def did_you_mean(word: str, choices: Iterable[str], *, most: int = 1) -> str:
+    """ " Did you mean 'x'?" for the choices nearest to `word`, or "" where none is near.
 
     Capitals and the signs between letters make no difference: 'CTR-GCN' is near 'ctrgcn'.
     """
     names = {_letters(str(c)): str(c) for c in choices}
-    near = difflib.get_close_matches(_letters(word), names, n=1)
-    return f" Did you mean '{names[near[0]]}'?" if near else ""
+    near = difflib.get_close_matches(_letters(word), names, n=most)
+    words = " or ".join(f"'{names[name]}'" for name in near)
+    return f" Did you mean {words}?" if near else ""
 
 
 def _letters(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
-def unknown_name(kind: str, word: object, choices: Iterable[str]) -> UserError:
-    """The error for a name outside a closed vocabulary, with the nearest choice and all of them."""
+def unknown_name(
+    kind: str, word: object, choices: Iterable[str], *, listed_by: str = ""
+) -> UserError:
+    """The error for a name outside a closed vocabulary, with the nearest choice and all of them.
+
+    Where these are many, `listed_by` is the command that lists them; the nearest few are named.
+    """
     names = [str(c) for c in choices]
+    if listed_by:
+        near = did_you_mean(str(word), names, most=3)
+        return UserError(f"Unknown {kind} '{word}'.{near} All {len(names)}: {listed_by}")
     return UserError(
         f"Unknown {kind} '{word}'.{did_you_mean(str(word), names)} Available: {', '.join(names)}."
     )

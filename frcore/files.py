@@ -35,7 +35,7 @@ def atomic_write(path: Path, data: bytes | memoryview | str) -> None:
     try:
         publish(temp, path)
     finally:
-        temp.unlink(missing_ok=True)  # only there if the rename failed
+        discard(temp)  # only there if the rename failed
 
 
 def write_temp(path: Path, data: bytes | memoryview | str) -> Path:
@@ -43,16 +43,26 @@ def write_temp(path: Path, data: bytes | memoryview | str) -> Path:
     data = data.encode() if isinstance(data, str) else data
     if not path.name:
         raise WriteError(f"Cannot write {path}: Is a directory.")
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMP_SUFFIX}")
+    temp = _temp_of(path)
     try:
         with write_errors(path, len(data)), temp.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        temp.unlink(missing_ok=True)
+        discard(temp)
         raise
     return temp
+
+
+def discard(temp: Path) -> None:
+    """Remove a temporary file if it can be: what went wrong before is what is worth saying."""
+    with contextlib.suppress(OSError):  # read-only by now, or all along
+        temp.unlink(missing_ok=True)
+
+
+def _temp_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMP_SUFFIX}")
 
 
 def publish(source: Path, target: Path) -> None:
@@ -66,8 +76,37 @@ def clean_temps(directory: Path) -> list[Path]:
     """Remove the temporary files that killed writers left in `directory`; returns their paths."""
     temps = sorted(directory.glob(f".*{_TEMP_SUFFIX}"))
     for temp in temps:
-        temp.unlink(missing_ok=True)
-    return temps
+        discard(temp)
+    return [temp for temp in temps if not temp.exists()]
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder that `path` is to be written in.
+
+    Raises:
+        WriteError: naming the path.
+    """
+    with write_errors(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Prove that a file can be written at `path`, before what it is to hold is computed.
+
+    Nothing is left behind; a folder that is still to be made is tried in the one above.
+
+    Raises:
+        WriteError: as writing it would.
+    """
+    with write_errors(path, 0):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        temp = _temp_of(folder / path.name)
+        try:
+            temp.touch(exist_ok=False)
+        finally:
+            discard(temp)
 
 
 def is_temp(path: Path) -> bool:
@@ -83,14 +122,21 @@ def write_errors(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise WriteError(f"Cannot write {path}: {error.strerror or error}.") from error
-        try:
-            free = f"{shutil.disk_usage(path.parent).free:,} are free"
-        except OSError:
-            free = "free space unknown"
+        size_of_free = free_bytes(path.parent)
+        free = "free space unknown" if size_of_free is None else f"{size_of_free:,} are free"
         raise WriteError(
             f"No space left to write {path}: {size:,} bytes needed, {free}. Files written earlier "
             "are intact; make room and start the same command again."
         ) from error
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Bytes that may still be written in a folder; None where its file system does not say."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None  # some network file systems report no size at all
 
 
 def _fsync_directory(directory: Path) -> None:

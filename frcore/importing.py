@@ -12,7 +12,7 @@ from frcore.config import RunConfig, load_recipe
 from frcore.data.benchmarks import Benchmark
 from frcore.data.catalog import open_store
 from frcore.errors import UserError
-from frcore.files import write_errors
+from frcore.files import check_writable, make_folder_of
 from frcore.published import Published, read_published
 from frcore.recipe_files import recipe_names
 from frcore.recognizer import check_model, checkpoint_metadata
@@ -90,6 +90,7 @@ def import_weights(
     """
     source, out = Path(weights), Path(out)
     _check_out(out)
+    check_writable(out)
     store = open_store(benchmark)
     record = store.benchmark
     recipe = recipe or _recipe_of(benchmark, record.protocols[0])
@@ -113,8 +114,7 @@ def import_weights(
     }
     del metadata["select"]  # by what the epoch was chosen is not known
     tensors = {f"model.{k}": t for k, t in published.recognizer.state_dict().items()}
-    with write_errors(out, 0):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(out)
     save_checkpoint(out, tensors, metadata)
     return ImportedWeights(out, named, config, record, str(recipe) if recipe else None, published)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.errors import UserError
-from frcore.files import atomic_write, write_errors
+from frcore.files import atomic_write, make_folder_of
 
 FORMAT = "frcore.predictions"
 VERSION = 1
@@ -61,8 +61,7 @@ def write(path: Path, fields: Mapping[str, Any]) -> Path:
             arrays[f"{kind}_{n}"] = array.astype("<f4")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    with write_errors(path, buffer.tell()):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     atomic_write(path, buffer.getbuffer())  # no copy: features can be large
     return path
 
@@ -146,7 +145,6 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     for column in ("sample_id", "class", "predicted_class"):
         formula = table[column].str.match(r"[=+\-@\t\r]")
         table[column] = table[column].where(~formula, "'" + table[column])
-    with write_errors(path, 0):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     atomic_write(path, table.to_csv(index=False, lineterminator="\r\n"))
     return path

@@ -99,7 +99,7 @@ def _recipe_text(recipe: str | Path) -> str:
             raise ConfigError(f"{path} cannot be read as text: {error}.") from None
     names = recipe_names()
     if recipe not in names:
-        raise unknown_name("recipe", recipe, names)
+        raise unknown_name("recipe", recipe, names, listed_by="frcore recipes")
     return resources.files("frcore.recipes").joinpath(f"{recipe}.yaml").read_text(encoding="utf-8")
 
 

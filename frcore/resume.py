@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from frcore.checkpoint import Checkpoint, CheckpointError, match_tensors
 from frcore.config import RunConfig
+from frcore.data.benchmarks import Benchmark
 from frcore.data.store import Store
 from frcore.errors import UserError
 from frcore.ranks import here
+from frcore.recognizer import build_recognizer
 from frcore.records import EpochRecord
 from frcore.run import Run
 from frcore.run_dir import RunDir
@@ -57,6 +59,17 @@ def restore_state(
         record.load(match_tensors(sums, record.sums, source=checkpoint.path))
 
 
+def check_room(directory: RunDir, config: RunConfig, benchmark: Benchmark) -> None:
+    """Looks whether the checkpoints of a training will find room: weights and momentum.
+
+    Raises:
+        WriteError: not even the first one.
+    """
+    with torch.device("meta"):
+        model = build_recognizer(config, benchmark)
+    directory.check_room(sum(2 * p.nbytes for p in model.parameters()))
+
+
 def position_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Where a checkpoint stands in its run: "epoch", "step", "seconds", "best", and bad steps.
 
@@ -93,11 +106,12 @@ def check_same_data(path: Path, metadata: Mapping[str, Any], store: Store) -> No
 def record_environment(
     directory: RunDir, config: RunConfig, store: Store, device: torch.device
 ) -> None:
-    """Writes configuration and environment of a run that begins or goes on.
+    """Writes configuration and environment of a run that begins or goes on, where it has room.
 
     Where it goes on under other conditions, says that it is no longer bit-equal to one that was
     never stopped.
     """
+    check_room(directory, config, store.benchmark)
     before = Run(directory.path).environment
     directory.write_config(
         config.model_dump(mode="json"),

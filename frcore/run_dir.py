@@ -14,13 +14,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from frcore.checkpoint import BEST, rotate_and_save, save_checkpoint
+from frcore.checkpoint import BEST, LAST, PREVIOUS, rotate_and_save, save_checkpoint
 from frcore.errors import UserError
 from frcore.files import (
+    WriteError,
     atomic_write,
     clean_temps,
     csv_cell,
     csv_line,
+    discard,
+    free_bytes,
     is_temp,
     load_npz,
     read_json,
@@ -32,6 +35,8 @@ from frcore.process import ProcessLock, environment_record
 from frcore.run import CONFIG, ENVIRONMENT, FIXED, LOCK, LOGS, METRICS, STATE
 
 log = logging.getLogger(__name__)
+
+COPIES = 4  # of a checkpoint, at most: last, previous, best, and one that is being written
 
 
 def choose_run_dir(out: str | Path, config_hash: str) -> tuple[Path, bool]:
@@ -81,7 +86,7 @@ class RunDir:
         with write_errors(self.path, 0):
             self._made = not self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
-        write_temp(self.path / "writable", b"?").unlink(missing_ok=True)
+        discard(write_temp(self.path / "writable", b"?"))
         self._lock.__enter__()
         for temp in clean_temps(self.path):
             log.info("Removed %s, left by a killed process.", temp)
@@ -95,6 +100,26 @@ class RunDir:
 
     def __repr__(self) -> str:
         return f"RunDir('{self.path}')"
+
+    def check_room(self, size: int) -> None:
+        """Looks before the training whether checkpoints of `size` bytes will find room.
+
+        Raises:
+            WriteError: not even for one. Where only the later ones lack it, it is a warning.
+        """
+        free, there = free_bytes(self.path), (self.path / name for name in (LAST, PREVIOUS, BEST))
+        if free is None:
+            return
+        needed = COPIES * size - sum(path.stat().st_size for path in there if path.is_file())
+        takes = f"a checkpoint takes {size:,} bytes"
+        if free < size:
+            raise WriteError(
+                f"No space left in {self.path} to train: {takes}, and {free:,} are free. Make room "
+                "and start the same command again."
+            )
+        if free < needed:
+            text = "Space may run out in %s: %s, up to %d lie there, and %s are free."
+            log.warning(text, self.path, takes, COPIES, f"{free:,}")
 
     def write_config(self, config: dict[str, Any], *, config_hash: str, **environment: Any) -> None:
         """Write config.json, and environment.json with versions and, e.g., device= and threads=.
@@ -227,6 +252,9 @@ class WatchedDir(RunDir):
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+    def check_room(self, size: int) -> None:
+        """Nothing."""
 
     def write_json(self, name: str, data: Any) -> None:
         """Nothing."""

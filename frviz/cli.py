@@ -61,8 +61,11 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of intervals and halves.")] = 0,
 ) -> None:
     """Compare two models over the same test clips: did it help, where, more than by chance?"""
+    from frcore.files import check_writable
     from frviz.comparison import compare as compare_models
 
+    if report is not None:
+        check_writable(report)  # a mistake in the path is known before the work
     which = scores or (None, None)
     sides = _sides((a, b), (more_a, more_b), labels, benchmark, which)
     judge = None if reference is None else _source(reference, labels, benchmark, which[0])
@@ -107,6 +110,7 @@ def explore(
 
     Two models have --names and --scores, with a value each; one model has --name and --score.
     """
+    from frcore.files import check_writable
     from frviz.exploration import explore as explore_models
 
     if b is None and (more_a or more_b):
@@ -114,6 +118,7 @@ def explore(
     models = (a,) if b is None else (a, b)
     called = _by_model("name", name, names, len(models))
     which = _by_model("score", score, scores, len(models))
+    check_writable(out)
     sides = _sides(models, (more_a, more_b), labels, benchmark, which)
     judge = None if reference is None else _source(reference, labels, benchmark, which[0])
     made = explore_models(

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from frcore import __version__
 from frcore.display import plain
-from frcore.errors import UserError
+from frcore.files import atomic_write, make_folder_of
 from frviz.explorer.export import POLICY
 from frviz.tables.shown import shown
 
@@ -57,11 +57,8 @@ def write_page(path: Path, *, title: str, lead: str, summary: pd.DataFrame, expl
     Raises:
         UserError: the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_page(title, lead, summary, explorer, sections, footer), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    make_folder_of(path)
+    atomic_write(path, _page(title, lead, summary, explorer, sections, footer))
     return path
 
 

@@ -1,9 +1,10 @@
 """What every test shares: reference material, a data root of its own, one thread a process."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -63,6 +64,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as on a read-only file system, where even removing what is not there fails.
+
+    A real one would have to be mounted.
+    """
+    folder = tmp_path / "read_only"
+    folder.mkdir()
+
+    def refuse(name: str, fails: Any) -> None:
+        real = getattr(Path, name)
+
+        def call(path: Path, *args: Any, **kwargs: Any) -> Any:
+            if path.absolute().is_relative_to(folder) and fails(path, *args):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(Path, name, call)
+
+    refuse("mkdir", lambda path, *_: not path.exists())
+    refuse("open", lambda path, mode="r", *_: not mode.startswith("r"))
+    refuse("touch", lambda *_: True)
+    refuse("unlink", lambda *_: True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,27 +10,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_PRINT = {"frcore.cli", "frviz.cli"}
-BANNED_CALLS = {
-    "eval",
-    "exec",
-    "cloudpickle.load",
-    "cloudpickle.loads",
-    "dill.load",
-    "dill.loads",
-    "joblib.load",
-    "marshal.load",
-    "marshal.loads",
-    "pandas.eval",
-    "pandas.read_pickle",
-    "pickle.Unpickler",
-    "pickle.load",
-    "pickle.loads",
-    "shelve.open",
-    "shutil.unpack_archive",
-    "yaml.full_load",
-    "yaml.load",
-    "yaml.load_all",
-    "yaml.unsafe_load",
+# Not even imported: a subclass, an alias or `getattr` would do what a call does.
+BANNED_MODULES = {
+    *("pickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve"),
+    *("builtins", "runpy", "code"),
+}
+BANNED_NAMES = {  # wherever they stand: called, given to something, subclassed
+    *("eval", "exec", "__import__", "__builtins__"),
+    *("pandas.eval", "pandas.read_pickle", "shutil.unpack_archive"),
+    *("torch.hub.load", "torch.jit.load", "torch.package", "torch.serialization"),
+    *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.full_load_all"),
+    *("yaml.unsafe_load", "yaml.unsafe_load_all", "yaml.Loader", "yaml.FullLoader"),
+    *("yaml.UnsafeLoader", "yaml.CLoader", "yaml.CFullLoader", "yaml.CUnsafeLoader"),
+    *("yaml.constructor", "yaml.loader", "yaml.cyaml"),
 }
 # Spelled in pieces, so that this file does not name what it looks for.
 REGISTRIES = ("pypi" + ".org", "python" + "hosted.org", "download." + "pytorch.org",
@@ -42,13 +34,36 @@ def source_problems(source: str, *, may_print: bool = False) -> list[str]:
     """`line: what` for every banned construct of one module."""
     tree = ast.parse(source)
     names = imported_names(tree)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             found.append(f"{node.lineno}: bare except")
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found += [f"{node.lineno}: import of {name}" for name in banned_imports(node)]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            name = dotted(node, names)
+            if name in BANNED_NAMES or (name == "torch.load" and id(node) not in called):
+                found.append(f"{node.lineno}: {name}")
         elif isinstance(node, ast.Call):
             found += [f"{node.lineno}: {what}" for what in call_problems(node, names, may_print)]
     return found
+
+
+def banned_imports(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """What an import brings that is banned, or that hides what it brings."""
+    if isinstance(node, ast.Import):
+        return [a.name for a in node.names if a.name.partition(".")[0] in BANNED_MODULES]
+    module = node.module or ""
+    if module.partition(".")[0] in BANNED_MODULES:
+        return [module]
+    return [f"{module}.*" for a in node.names if a.name == "*"]
+
+
+def dotted(node: ast.expr, names: Mapping[str, str]) -> str:
+    """The dotted name of an expression, with aliases put back."""
+    head, dot, tail = ast.unparse(node).partition(".")
+    return names.get(head, head) + dot + tail
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
@@ -63,11 +78,11 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
 
 
 def call_problems(call: ast.Call, names: Mapping[str, str], may_print: bool) -> Iterator[str]:
-    head, dot, tail = ast.unparse(call.func).partition(".")
-    function = names.get(head, head) + dot + tail
+    function = dotted(call.func, names)
     keywords = {word.arg: word.value for word in call.keywords}
-    if function in BANNED_CALLS:
-        yield f"{function}()"
+    given = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    if function == "importlib.import_module" and given in BANNED_MODULES:
+        yield f"import of {given}"
     if function == "print" and not may_print:
         yield "print() in the library: use logging"
     if function.rpartition(".")[2] == "extractall":
@@ -126,11 +141,31 @@ def test_committed_text_names_no_registry_and_no_machine() -> None:
         "import pickle as p\np.loads(b)",
         "from pickle import load as read\nread(f)",
         "from pickle import Unpickler\nUnpickler(f)",
+        "import pickle\nclass U(pickle.Unpickler):\n    pass\nU(f).load()",
+        "from pickle import Unpickler\nclass U(Unpickler):\n    pass\nU(f).load()",
+        "import pickle as p\nread = getattr(p, 'load')\nread(f)",
+        "import importlib\nimportlib.import_module('pickle').load(f)",
+        "__import__('pickle').load(f)",
         "import joblib\njoblib.load(f)",
+        "import builtins\nbuiltins.eval('1')",
+        "import builtins as b\ngetattr(b, 'ev' + 'al')('1')",
+        "from builtins import exec as run\nrun('1')",
+        "__builtins__['eval']('1')",
+        "list(map(eval, lines))",
+        "read = eval",
         "import torch\ntorch.load(f)",
         "import torch\ntorch.load(f, weights_only=False)",
         "from torch import load\nload(f, weights_only=flag)",
         "import yaml\nyaml.load(f, Loader=yaml.SafeLoader)",
+        "import yaml\nyaml.unsafe_load_all(f)",
+        "from yaml import unsafe_load_all as read\nread(f)",
+        "import yaml\nclass L(yaml.UnsafeLoader):\n    pass\nL(f).get_data()",
+        "import yaml\nyaml.constructor.UnsafeConstructor()",
+        "import yaml\nread = yaml.load",
+        "from yaml import *",
+        "import torch\nread = torch.load\nread(f)",
+        "import functools, torch\nread = functools.partial(torch.load, weights_only=False)",
+        "import torch\ntorch.jit.load(f)",
         "import numpy as np\nnp.load(f, allow_pickle=True)",
         "import numpy as np\nnp.load(f, None, True)",
         "import numpy as np\nnp.load(f, allow_pickle=flag)",
@@ -151,6 +186,9 @@ def test_a_banned_construct_is_found(source: str) -> None:
     [
         "import torch\ntorch.load(f, weights_only=True)",
         "import yaml\nyaml.safe_load(f)",
+        "import yaml\nclass L(yaml.SafeLoader):\n    pass",
+        "import importlib\nimportlib.import_module('frcore.pickles')",
+        "import pickletools",
         "import numpy as np\nnp.load(f, mmap_mode='r', allow_pickle=False)",
         "import json\njson.load(f)",
         "model.eval()",

@@ -112,7 +112,7 @@ def _not_found(name: str, base: Path, known: Iterable[str]) -> StoreNotFound:
         )
     if name == SYNTHETIC.name:
         return StoreNotFound(
-            f"No store '{name}' in {base}. Make it with frcore data prepare {name}"
+            f"No store '{name}' in {base}. Make it with\n  frcore data prepare {name}"
         )
     if name in GATED:
         return StoreNotFound(f"No store '{name}' in {base}. {how_to_get(name)}")

@@ -13,6 +13,7 @@ from frcore.data.archive import MB, content_digest, open_source
 from frcore.data.catalog import GATED, how_to_get, list_benchmarks, open_store
 from frcore.data.store import Store, data_root
 from frcore.errors import UserError, counted, unknown_name
+from frcore.files import write_errors
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ def fetch_benchmark(
     url = url or expected.url
     temp = base / f".{name}.{secrets.token_hex(4)}.download"
     try:
-        temp.mkdir(parents=True)
+        with write_errors(base, 0):
+            temp.mkdir(parents=True)
         archive = _download(url, temp / "download.zip", expected)
         _verify(archive, url, expected)
         return _PREPARE[name](archive, root=base)

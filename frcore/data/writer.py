@@ -15,7 +15,7 @@ import pandas as pd
 from frcore.data.benchmarks import Benchmark, check_name
 from frcore.data.clips import SHOWN, SPLITS, ClipRecord, Problems, Repair, content_hash, tidy_clip
 from frcore.errors import UserError
-from frcore.files import write_errors
+from frcore.files import make_folder_of, write_errors
 from frcore.process import ProcessLock
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,7 @@ def write_files(
     if repair not in (None, "interpolate", "drop"):
         raise UserError(f"repair is {repair!r}; expected None, 'interpolate' or 'drop'.")
     refuse_foreign_folder(path)
-    with write_errors(path, 0):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     temp, old = (path.parent / f".{path.name}{suffix}" for suffix in (".tmp", ".old"))
     with ProcessLock(path.parent / f".{path.name}.lock"):
         # Under the lock, a folder of this name is what a killed writer left.

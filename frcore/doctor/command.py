@@ -50,28 +50,30 @@ def doctor(
             f"torch cannot be imported: {error}. Install it again, in a fresh environment."
         ) from error
 
-    sections, advice = _diagnose(config, with_recipe=recipe is not None, measured=measured)
+    sections, missing, advice = _diagnose(config, with_recipe=recipe is not None, measured=measured)
     if as_json:
         record: dict[str, Any] = {
             title: {finding.name: {"value": finding.value, "why": finding.why} for finding in found}
             for title, found in sections.items()
         }
-        typer.echo(json.dumps(record | {"faster": advice}, indent=2))
+        typer.echo(json.dumps(record | {"missing": missing, "faster": advice}, indent=2))
         return
     for title, found in sections.items():
         cells = [tuple(map(plain, (one.name, one.shown, one.why))) for one in found]
         show(table_of(cells, title, "", "why"))
+    if missing:
+        typer.echo(f"{missing}\nWithout its clips, their place and the steps are not known.")
     if advice:
         lines = "\n".join(f"- {text}" for text in advice)
         typer.echo(f"What would be faster, or go wrong:\n{lines}")
-    else:
+    elif not missing:
         typer.echo("Nothing was found that would be faster.")
 
 
 def _diagnose(
     config: "RunConfig", *, with_recipe: bool, measured: bool
-) -> tuple[dict[str, "list[Finding]"], list[str]]:
-    """Findings by section, and what would be faster."""
+) -> tuple[dict[str, "list[Finding]"], str, list[str]]:
+    """Findings by section, what is not there and how to make it, and what would be faster."""
     from frcore.doctor import machine, recipe
 
     here = machine.look_at_machine(config.train)
@@ -82,7 +84,7 @@ def _diagnose(
             *machine.version_findings(),
         ]
     }
-    advice = machine.card_advice(here) + machine.compile_advice(here)
+    missing, advice = "", machine.card_advice(here) + machine.compile_advice(here)
     if measured:
         from frcore.doctor import measure
 
@@ -94,5 +96,5 @@ def _diagnose(
     if with_recipe:
         needs = recipe.look_at_recipe(config, here.device, here.dtype)
         sections["recipe"] = recipe.recipe_findings(needs)
-        advice += recipe.recipe_advice(needs)
-    return sections, advice
+        missing, advice = needs.absent, recipe.recipe_advice(needs) + advice
+    return sections, missing, advice

@@ -11,16 +11,18 @@ from frcore.config import RunConfig
 from frcore.data.benchmarks import Benchmark
 from frcore.data.catalog import existing_store, get_benchmark
 from frcore.data.random import batch_ends
-from frcore.data.store import Store, StoreNotFound
+from frcore.data.store import Store, StoreNotFound, data_root
 from frcore.device import autocast
 from frcore.doctor.findings import Finding, gigabytes
 from frcore.doctor.machine import RUNS, free_disk
+from frcore.files import WriteError, check_writable
 from frcore.recognizer import Recognizer, build_recognizer, check_model
 from frcore.residence import free_memory, is_resident
+from frcore.run_dir import COPIES
 from frcore.splits import load_split
 
 _PROBE = 2  # clips of the batch whose memory is counted
-_COPIES = 4  # of a checkpoint: last, previous, best, and one that is being written
+_SHARE = 0.8  # of what is free is given to a batch: the peak is higher than what is kept
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Needs:
     free: int | None  # bytes of the device
     free_disk: int | None  # bytes, where runs are
     places: tuple[Place, ...] = ()
-    absent: str = ""  # why the clips are not known
+    absent: str = ""  # why the clips are not known, and the commands that make them
 
     @property
     def memory(self) -> int:
@@ -56,7 +58,7 @@ class Needs:
     @property
     def checkpoints(self) -> int:
         """Bytes on the disk, at most: weights and momentum, several times."""
-        return _COPIES * 8 * (self.parameters + self.head_parameters)
+        return COPIES * 8 * (self.parameters + self.head_parameters)
 
     @property
     def steps(self) -> int | None:
@@ -85,7 +87,7 @@ def look_at_recipe(config: RunConfig, device: torch.device, dtype: torch.dtype) 
     try:
         places = places_of(existing_store(config.benchmark), config, device)
     except StoreNotFound as error:
-        absent = " ".join(str(error).split())
+        absent = f"{error}{_why_not_made()}"
     return Needs(
         config=config,
         device=device,
@@ -98,6 +100,14 @@ def look_at_recipe(config: RunConfig, device: torch.device, dtype: torch.dtype) 
         places=places,
         absent=absent,
     )
+
+
+def _why_not_made() -> str:
+    try:
+        check_writable(data_root() / "store")
+    except WriteError as error:
+        return f"\nNor can it be made there: {error} FRCORE_DATA names another folder."
+    return ""
 
 
 def _count(tensors: Iterable[Tensor]) -> int:
@@ -167,7 +177,7 @@ def recipe_findings(needs: Needs) -> list[Finding]:
 
 def _clips_finding(n: Needs) -> Finding:
     if n.absent:
-        return Finding("clips", None, "not there", n.absent)
+        return Finding("clips", None, "not there", f"no store '{n.config.benchmark}'")
     value = {
         place.split: {"clips": place.clips, "bytes": place.size, "resident": place.resident}
         for place in n.places
@@ -183,16 +193,32 @@ def _clips_finding(n: Needs) -> Finding:
     return Finding("clips", value, shown, why)
 
 
+def _memory_advice(needs: Needs) -> list[str]:
+    """What does not fit on the device, and what to do about just that."""
+    n = needs
+    taken = sum(place.size for place in n.places if place.resident)
+    if n.free is None or n.memory + taken <= n.free:
+        return []
+    has = f"on {n.device}, and {gigabytes(n.free)} are free."
+    if n.memory <= n.free:
+        return [
+            "--set data.residence=stream, or a smaller train.batch_size: the clips take "
+            f"{gigabytes(taken)} beside the {gigabytes(n.memory)} of training {has}"
+        ]
+    if n.state > n.free:
+        return [f"A smaller model: its weights alone take {gigabytes(n.state)} in training {has}"]
+    batch = n.config.train.batch_size
+    most = int(_SHARE * (n.free - n.state) * batch / n.activations)
+    fits = 1 << max(most, 1).bit_length() - 1  # a power of two
+    return [
+        f"--set train.batch_size={fits}, or another smaller one: a batch of {batch:,} takes about "
+        f"{gigabytes(n.activations)} {has}"
+    ]
+
+
 def recipe_advice(needs: Needs) -> list[str]:
     """What would fail, or be slow."""
-    n, advice = needs, []
-    taken = sum(place.size for place in n.places if place.resident)
-    if n.free is not None and n.memory + taken > n.free:
-        less = "--set data.residence=stream, or " if taken else ""
-        advice.append(
-            f"{less}a smaller train.batch_size: training takes about {gigabytes(n.memory + taken)} "
-            f"on {n.device}, and {gigabytes(n.free)} are free."
-        )
+    n, advice = needs, _memory_advice(needs)
     streamed = [place.split for place in n.places if not place.resident]
     if streamed and n.config.data.residence == "stream" and n.free is not None:
         size = sum(place.size for place in n.places)

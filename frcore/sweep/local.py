@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from frcore.errors import UserError
+from frcore.files import make_folder_of, write_errors
 from frcore.process import cores, living_with_us
 from frcore.sweep.plan import Job
 
@@ -25,8 +26,10 @@ def launch(
     """
     program, *rest = command
     words = [sys.executable, "-m", program, *rest]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
+    make_folder_of(log)
+    with write_errors(log, 0):
+        file = log.open("ab")
+    with file:
         return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frcore.data.store import Store
-from frcore.files import atomic_write
+from frcore.files import atomic_write, make_folder_of
 from frcore.sweep import figures
 from frcore.sweep.figures import Outcome
 from frcore.sweep.notes import NAMES, notes_of
@@ -46,7 +46,7 @@ class SweepResult:
         notes = notes_of(plan, store, found, table)
         made = cls(plan, table, _runs(plan, found, failed), notes, failed)
         if found:
-            made.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_of(made.path)
             atomic_write(made.path, made.markdown)
             atomic_write(made.path.with_suffix(".csv"), table.to_csv())
             atomic_write(made.runs_path, made.runs.to_csv(index=False))

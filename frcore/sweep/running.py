@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frcore.data.catalog import open_store
+from frcore.files import check_writable
 from frcore.process import StopRequest
 from frcore.sweep.local import LocalPool
 from frcore.sweep.plan import DEFAULT_OUT, Plan, make_plan
@@ -71,6 +72,7 @@ def run_sweep(
     pool = make_pool(jobs, scheduler, device)
     store = open_store(plan.config.benchmark)  # made here if need be, not by all runs at once
     plan.check_runs(store)
+    check_writable(plan.jobs[0].log)
     failed = {}
     if any(job.state != "finished" for job in plan.jobs):
         failed = work_off(plan, pool)

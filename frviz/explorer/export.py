@@ -16,7 +16,7 @@ import pandas as pd
 
 from frcore.display import plain
 from frcore.errors import UserError
-from frcore.files import atomic_write
+from frcore.files import atomic_write, make_folder_of
 from frviz.explorer.details import clip_details, near_clips, rival_of
 from frviz.explorer.maps import first_maps
 from frviz.explorer.payload import explorer_payload, for_page
@@ -59,10 +59,7 @@ def write_html(path: Path, payload: bytes, details: Details, *, title: str) -> P
         f"<title>{html.escape(plain(title))}</title><style>{_BODY}</style></head><body>"
         f"{explorer_snippet(payload, details)}</body></html>\n"
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    make_folder_of(path)
     atomic_write(path, page)
     return path
 

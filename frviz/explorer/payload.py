@@ -14,6 +14,7 @@ from frviz.explorer.payload_format import encode_skeleton, pack, unpack
 from frviz.explorer.subject import Subject
 from frviz.tables.clusters import MIN_SHARE, ordered_clusters
 from frviz.tables.confusion import counts_of
+from frviz.tables.groups import NO_GROUP
 
 VERSION = 1
 SHARE = 65535  # what a probability of 1 is
@@ -50,7 +51,7 @@ def explorer_payload(subject: Subject, maps: Sequence[pd.DataFrame] = ()) -> byt
         "cluster": cluster,
         "cluster_share": share,
         "groups": _groups(subject),
-        "groups_note": subject.groups_note,
+        "groups_note": subject.groups_note if len(subject.groups) else NO_GROUP,
         "accuracy": [_number(model.accuracy()) for model in subject.sides.values()],
         "maps": [],
         "map_choices": map_choices(subject),

@@ -197,7 +197,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _in_group(self) -> list[str]:
         """Clips whose true class is in the anchor's group; none without an anchor."""
-        members = self._subject.members.get(self.anchor, []) if self.anchor else []
+        alone = [self._subject.class_number.get(self.anchor, -1)]  # a class without a group
+        members = self._subject.members.get(self.anchor, alone)
         return self._ids(np.isin(self._subject.a.labels, members))
 
     def _in_cell(self) -> list[str]:

@@ -20,6 +20,7 @@ from frviz.figures.style import (
     text_width,
     wrapped,
 )
+from frviz.tables.groups import NO_GROUP
 from frviz.tables.shown import shown
 from frviz.tables.statistics import wilson
 
@@ -52,6 +53,8 @@ def differences(
         alpha: rows with a larger p after Holm's correction are drawn hollow and grey.
     """
     need(table, ("difference", "low", "high", "p_holm"), "Comparison.groups, .levels or .per_class")
+    if table.empty and "members" in table:
+        subtitle = NO_GROUP
     table = table[table["clips"] > 0].iloc[::-1]
     if by_size:
         table = table.sort_values("difference", kind="stable")
@@ -150,7 +153,8 @@ def groups(
         subtitle: a line below it.
     """
     need(table, ("members", "errors", "clips", "accuracy"), "frviz.ambiguous_groups(x)")
-    subtitle = noted(subtitle or "accuracy on all clips of a group; 95 % intervals", table)
+    said = NO_GROUP if table.empty else "accuracy on all clips of a group; 95 % intervals"
+    subtitle = noted(subtitle or said, table)
     table = table[table["clips"] > 0].sort_values("accuracy", kind="stable").head(n).iloc[::-1]
     low, high = wilson(table["accuracy"] * table["clips"], table["clips"])
     table = table.assign(low=low, high=high)
@@ -169,7 +173,7 @@ def groups(
 
 
 def _group_hover(anchor: object, row: pd.Series) -> str:
-    others = ", ".join(map(text, row["members"][1:])) or "no class: nothing was confused"
+    others = ", ".join(map(text, row["members"][1:]))
     return (
         f"<b>{text(anchor)}</b><br>with {others}<br>{row['clips']:g} clips, {row['accuracy']:.1%} "
         f"right ({row['low']:.1%} to {row['high']:.1%})<br>{row['errors']:g} clips of "

@@ -95,10 +95,10 @@ def group_changes(
         seed: of the halves and the bootstrap.
 
     Returns:
-        A row an anchor: `members` (by all of the judges' clips), the columns of
-        `Paired.changes`, `p_holm` (corrected over the different groups of two classes or more; NaN
-        for a class on its own), and `raw_difference`: as published work measures it, with
-        groups from A's errors on the very clips that are compared.
+        A row an anchor, which is a class that the judges take for another: `members` (by all of the
+        judges' clips), the columns of `Paired.changes`, `p_holm` (corrected over the different
+        groups), and `raw_difference`: as published work measures it, with groups from A's errors on
+        the very clips that are compared.
     """
     parts = [Part(mine(cells, size)[1], clips) for cells, clips in folds(paired.a[0], judges, seed)]
     table = paired.changes(parts, seed=seed)
@@ -108,7 +108,8 @@ def group_changes(
     table.index = names.rename("anchor")
     own = mine(pooled([paired.a]), size)[1]
     table["p_holm"] = _holm_of_groups(table["p"].to_numpy(), [part.members for part in parts])
-    return table.assign(raw_difference=_raw(paired, own))
+    table = table.assign(raw_difference=_raw(paired, own))
+    return table[np.array([len(row) > 1 for row in ranked], bool)]
 
 
 def _holm_of_groups(p: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:

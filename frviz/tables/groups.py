@@ -19,13 +19,17 @@ from frviz.tables.statistics import share
 
 LEVELS = ("hard", "medium", "easy")
 LEVEL_LIMITS = (0.7, 0.9)  # hard < 70 % <= medium <= 90 % < easy
+NO_GROUP = "No class is confused with another, so there is no ambiguous group."
 SIZE = 3  # confused classes beside the anchor
 
 
 def ambiguous_groups(
     x: Source, *, size: int = SIZE, reference: Source | None = None
 ) -> pd.DataFrame:
-    """The ambiguous group of every class, and how well it is recognised.
+    """The ambiguous groups, and how well they are recognised.
+
+    A class of which no clip is misclassified is the anchor of none: of a perfect model the table is
+    empty.
 
     Groups made of a model's own test errors, and measured on the same clips, look worse than they
     are; `frviz.compare` corrects for that. Here `reference` may be predictions of other clips.
@@ -59,6 +63,7 @@ def ambiguous_groups(
         },
         index=names.rename("anchor"),
     )
+    table = table[np.array([len(row) > 1 for row in ranked], bool)]
     table = table.sort_values(["accuracy", "errors"], ascending=[True, False], kind="stable")
     return marked(table, predictions, judge, who=("x", "reference"))
 

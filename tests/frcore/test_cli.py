@@ -101,7 +101,7 @@ def test_train_hands_over_the_callback_of_tensorboard(module, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "synthetic_tny"), "Did you mean 'synthetic_tiny'?"),
+        (("train", "synthetic_tny"), "Did you mean 'synthetic_tiny' or"),
         (
             ("train", "synthetic_tiny", "--set", "optim.lerning_rate=1"),
             "optim.lerning_rate: unknown",
@@ -222,6 +222,14 @@ def test_predict_prints_both_accuracies_and_writes_files(module, tmp_path):
     assert "all 4 clips:    50.00%" in result.stdout
     assert "unseen 3 clips: 33.33%   (1 are copies of training clips)" in result.stdout
     assert Predictions.load(tmp_path / "p.npz").predicted.tolist() == [0, 0, 2, 0]
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.npz", "new/p.npz"])
+def test_fault_04_predict_says_what_it_cannot_write_before_it_predicts(module, read_only, name):
+    calls = module("frcore.inference", predict=None)
+    result = run("predict", "runs/x", "--out", read_only / name)
+    assert (result.exit_code, calls) == (2, [])
+    assert result.stderr == f"Error: Cannot write {read_only / name}: Read-only file system.\n"
 
 
 def test_predict_speaks_of_copies_for_test_clips_only(module, tmp_path):

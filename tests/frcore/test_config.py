@@ -1,13 +1,18 @@
 """Configurations: all mistakes at once with near names, recipes that extend, and their hash."""
 
+from typing import Literal, get_args, get_origin
+
 import pytest
 from pydantic import ValidationError
 
 from frcore.config import (
     DEFAULTS_VERSION,
     DataConfig,
+    HeadConfig,
+    OptimConfig,
     RunConfig,
     TrainConfig,
+    TransformConfig,
     load_recipe,
 )
 from frcore.config_errors import ConfigError
@@ -73,7 +78,9 @@ def test_a_recipe_and_its_frhead_sibling_differ_in_the_head_only():
 
 
 def test_an_unknown_recipe_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match="Unknown recipe 'sinthetic_tiny'. Did you mean 'synth"):
+    with pytest.raises(
+        UserError, match="Unknown recipe 'sinthetic_tiny'. Did you mean 'synth.*: frcore recipes$"
+    ):
         load_recipe("sinthetic_tiny")
     with pytest.raises(ConfigError, match=r"No configuration file at 'nowhere.yaml'"):
         load_recipe("nowhere.yaml")
@@ -121,6 +128,40 @@ def test_circles_are_refused_and_named(write):
         *("a.yaml", "b.yaml", "c.yaml", "a.yaml")
     ]
     assert "in a circle" in mistakes(write(own="extends: own.yaml"))
+
+
+def words_of(model):
+    """(key, word) for every word of every vocabulary."""
+    for key, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if get_origin(kind) is Literal:
+                yield from ((key, word) for word in get_args(kind))
+
+
+SECTIONS = {"data": DataConfig, "data.transform": TransformConfig, "optim": OptimConfig}
+SECTIONS |= {"head": HeadConfig, "train": TrainConfig}
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [(f"{name}.{key}", word) for name, model in SECTIONS.items() for key, word in words_of(model)],
+)
+def test_every_word_can_be_written_in_yaml_as_it_is(write, key, word):
+    """YAML 1.1 reads a bare `off` as false."""
+    *sections, field = key.split(".")
+    text = f"{{{field}: {word}}}"
+    for section in reversed(sections):
+        text = f"{{{section}: {text}}}"
+    path = write(own=f"{{extends: synthetic_tiny_frhead, {text[1:-1]}}}")
+    found = load_recipe(path)
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == word
+
+
+def test_on_is_no_way_to_compile(write):
+    text = mistakes(write(own="{extends: synthetic_tiny, train: {compile: on}}"))
+    assert "train.compile: Input should be 'off', 'default'" in text and "not True" in text
 
 
 # ---- overrides -----------------------------------------------------------------------------------

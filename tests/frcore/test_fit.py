@@ -285,6 +285,21 @@ def test_fault_04_a_directory_that_cannot_be_written_is_said_before_clips_are_re
         frcore.fit(tiny_config, out=tmp_path / "file" / "run")
 
 
+def test_fault_03_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(
+    monkeypatch, tiny_config, trained, tmp_path
+):
+    """As much as the first checkpoint really takes, and a little less."""
+    size = (trained.path / "previous.safetensors").stat().st_size
+    monkeypatch.setattr("frcore.train.Trainer.run", not_reached)
+    monkeypatch.setattr("frcore.run_dir.free_bytes", lambda folder: int(0.95 * size))
+    with pytest.raises(WriteError, match=r"No space left in .*run to train.*are free\. Make room"):
+        frcore.fit(tiny_config, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("frcore.run_dir.free_bytes", lambda folder: size)
+    with pytest.raises(AssertionError, match="too late"):
+        frcore.fit(tiny_config, out=tmp_path / "run")
+
+
 # ---- the command line ----------------------------------------------------------------------------
 
 

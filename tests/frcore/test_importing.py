@@ -16,6 +16,7 @@ from frcore.backbones.published_pyskl import PYSKL
 from frcore.checkpoint import read_metadata, save_checkpoint
 from frcore.cli import app
 from frcore.errors import UserError
+from frcore.files import WriteError
 from frcore.recognizer import Recognizer
 from frcore.splits import load_split
 
@@ -151,6 +152,14 @@ def test_mistakes_are_named_and_nothing_is_written(changes, said, weights, tiny_
         imported(path, out, **changes)
     assert said in str(error.value)
     assert not out.exists()
+
+
+def test_fault_04_a_folder_that_cannot_be_written_is_said_before_weights_are_read(
+    weights, tiny_store, read_only, monkeypatch
+):
+    monkeypatch.setattr(importing, "read_published", None)
+    with pytest.raises(WriteError, match="Cannot write .*w.safetensors: Read-only"):
+        imported(weights()[0], read_only / "w.safetensors")
 
 
 def test_another_number_of_classes_than_the_benchmarks(weights, tiny_store, tmp_path):

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import frcore.files
 import frcore.process
+from frcore.checkpoint import LAST
 from frcore.errors import UserError
 from frcore.files import WriteError
 from frcore.process import LockedError
 from frcore.run import Run
-from frcore.run_dir import RunDir, choose_run_dir
+from frcore.run_dir import RunDir, WatchedDir, choose_run_dir
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 CONFIG = {"model": {"backbone": "ctrgcn_tiny"}, "head": {"levels": [1]}, "train": {"epochs": 40}}
@@ -159,6 +162,36 @@ def test_fault_04_a_directory_that_cannot_be_written_is_named_at_once(tmp_path, 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(WriteError, match=r"run.*Permission denied"), RunDir(tmp_path / "run"):
         pass
+
+
+def test_fault_03_too_little_room_is_said_before_the_training(tmp_path, monkeypatch, caplog):
+    free = {}
+    usage = lambda _: SimpleNamespace(total=10**12, free=free["bytes"])  # noqa: E731
+    monkeypatch.setattr(frcore.files.shutil, "disk_usage", usage)
+    with RunDir(tmp_path / "run") as directory:
+        free["bytes"] = 999
+        with pytest.raises(WriteError, match=r"run to train: .* 1,000 bytes, and 999 are free"):
+            directory.check_room(1_000)
+        free["bytes"] = 3_999
+        directory.check_room(1_000)
+        assert "Space may run out" in caplog.text and "3,999 are free" in caplog.text
+        caplog.clear()
+        free["bytes"] = 4_000
+        directory.check_room(1_000)
+        (tmp_path / "run" / LAST).write_bytes(bytes(1_000))  # the next one takes its place
+        free["bytes"] = 3_000
+        directory.check_room(1_000)
+        WatchedDir(tmp_path / "run").check_room(10**15)  # another process looks
+        assert caplog.text == ""
+
+
+def test_a_file_system_that_does_not_say_its_size_is_not_taken_for_a_full_one(
+    tmp_path, monkeypatch, caplog
+):
+    usage = SimpleNamespace(total=0, free=0)
+    monkeypatch.setattr(frcore.files.shutil, "disk_usage", lambda _: usage)
+    RunDir(tmp_path).check_room(1_000)
+    assert caplog.text == ""
 
 
 def test_fault_02_temporary_files_of_killed_writers_are_cleaned_and_no_others(tmp_path):

@@ -79,6 +79,23 @@ def test_a_mistake_is_one_message(files, tmp_path) -> None:
     assert isinstance(run("--debug", "compare", files[0], "nowhere").exception, frcore.UserError)
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "option"),
+    [
+        ("compare", "frviz.comparison", "--report"),
+        ("explore", "frviz.exploration", "--out"),
+    ],
+)
+def test_fault_04_what_cannot_be_written_is_said_before_the_work(
+    files, read_only, monkeypatch, command, module, option
+) -> None:
+    monkeypatch.setattr(f"{module}.{command}", lambda *_, **__: pytest.fail("worked"))
+    for path in (read_only / "r.html", read_only / "new" / "r.html"):
+        done = run(command, *files, option, path)
+        assert done.exit_code == 2
+        assert done.stderr == f"Error: Cannot write {path}: Read-only file system.\n"
+
+
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from frviz.cli import app\n"

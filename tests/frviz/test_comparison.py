@@ -13,6 +13,7 @@ import frcore
 import frviz
 from frcore.errors import UserError
 from frcore.predictions import Predictions
+from frviz.tables.groups import NO_GROUP
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -218,9 +219,8 @@ def test_a_group_counts_once_and_a_single_class_not_at_all(make) -> None:
     val = make(labels, a.predicted, ids=[f"v{n}" for n in range(90)])
     b = make(labels, labels)
     groups = frviz.compare(a, b, reference=val).groups
-    assert [set(m) for m in groups["members"]] == [{"c0", "c1"}, {"c0", "c1"}, {"c2"}]
-    assert groups["p_holm"].tolist()[:2] == groups["p"].tolist()[:2]  # one group, one test
-    assert np.isnan(groups.loc["c2", "p_holm"])
+    assert [set(m) for m in groups["members"]] == [{"c0", "c1"}, {"c0", "c1"}]
+    assert groups["p_holm"].tolist() == groups["p"].tolist()  # one group, one test
 
 
 def test_the_reference(make, random_pair) -> None:
@@ -269,10 +269,14 @@ def test_a_reference_that_does_not_fit_is_said_at_once(make, random_pair) -> Non
         frviz.compare(a, b, names=5)
 
 
-def test_fault_25_one_class_a_perfect_model_and_no_clip(make) -> None:
+def test_fault_25_one_class_a_perfect_model_and_no_clip(make, tmp_path) -> None:
     assert frviz.compare(make([0, 0], [0, 0], 1), make([0, 0], [0, 0], 1)).mcnemar_p == 1
     perfect = frviz.compare(make(LABELS, LABELS), make(LABELS, LABELS))
     assert (len(perfect.fixed), len(perfect.broken)) == (0, 0)
+    assert len(perfect.groups) == 0 and "p_holm" in perfect.groups
+    assert "No class is confused" in perfect.figures()["groups"].layout.title.text
+    page = perfect.report(tmp_path / "perfect.html").read_text(encoding="utf-8")
+    assert NO_GROUP in page
     nothing = frviz.compare(make([], [], 2), make([], [], 2))
     assert nothing.verdict == "There are no clips to compare."
     assert len(nothing.figures()) == 6

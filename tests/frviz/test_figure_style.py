@@ -69,13 +69,19 @@ def test_groups_of_one_model_are_sorted_with_their_limits(make) -> None:
     x = make(labels, [1] * 6 + [0] * 4 + [0] * 2 + [1] * 8 + [2] * 10)
     table = frviz.ambiguous_groups(x)
     (dots,) = figures.groups(table).data
-    assert list(dots.y) == [0, 1, 2] and list(dots.x) == [100, 60, 60]  # the hardest on top
+    assert list(dots.y) == [0, 1] and list(dots.x) == [60, 60]  # c2 is never confused
     limits = binomtest(12, 20).proportion_ci(method="wilson")
-    assert dots.x[2] - dots.error_x.arrayminus[2] == pytest.approx(100 * limits.low)
-    assert dots.x[2] + dots.error_x.array[2] == pytest.approx(100 * limits.high)
-    assert "<b>c0</b><br>with c1<br>20 clips, 60.0% right" in dots.customdata[2]
-    few = figures.groups(table, n=2)
-    assert list(few.layout.yaxis.ticktext) == ["c1", "c0"]
+    assert dots.x[1] - dots.error_x.arrayminus[1] == pytest.approx(100 * limits.low)
+    assert dots.x[1] + dots.error_x.array[1] == pytest.approx(100 * limits.high)
+    assert "<b>c0</b><br>with c1<br>20 clips, 60.0% right" in dots.customdata[1]
+    few = figures.groups(table, n=1)
+    assert list(few.layout.yaxis.ticktext) == ["c0"]
+
+
+def test_fault_25_the_groups_of_a_perfect_model_are_drawn_as_none(make) -> None:
+    figure = figures.groups(frviz.ambiguous_groups(make([0, 1], [0, 1])))
+    assert list(figure.data[0].x) == []
+    assert "No class is confused with another" in figure.layout.title.text
 
 
 def test_every_class_is_in_the_legend_filled(make) -> None:

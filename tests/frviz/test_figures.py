@@ -143,7 +143,7 @@ def test_means_over_runs_are_not_cut(make) -> None:
 
 def test_class_names_may_be_numbers_quotes_and_twins(make) -> None:
     names = ["1", '2"', "w", "w", "w (2)"]
-    x = make([0, 1, 2, 3, 4], [1, 1, 2, 2, 4], class_names=names,
+    x = make([0, 1, 2, 3, 4], [1, 0, 2, 2, 4], class_names=names,
              features={"backbone": np.eye(5)})  # fmt: skip
     found = frviz.compare(x, x)
     labels = list(found.per_class.index)

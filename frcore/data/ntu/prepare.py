@@ -26,7 +26,7 @@ from frcore.data.replacing import ANOTHER_ROOT, refuse_to_replace, write_unless_
 from frcore.data.store import Store, data_root
 from frcore.data.writer import refuse_foreign_folder
 from frcore.errors import UserError, unknown_name
-from frcore.files import WriteError, atomic_write, write_errors
+from frcore.files import WriteError, atomic_write, make_folder_of, write_errors
 from frcore.process import ProcessLock, cores, exit_on_sigterm
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,7 @@ def prepare(
         refuse_to_replace(path, instead=ANOTHER_ROOT)
     for notice in listing.notices:  # before the work: it may show that something is missing
         log.warning("%s", notice)
-    with write_errors(path, 0):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     with ProcessLock(path.parent / f".{path.name}.prepare.lock"), _stoppable(tasks, benchmark):
         bad_list = path.parent / f"{benchmark}-bad-files.csv"
         if not skip_bad:

@@ -14,6 +14,7 @@ from frcore.cli import app
 from frcore.data.archive import Limits, open_source
 from frcore.data.fetch import DOWNLOADS, Download, FetchError, content_digest, fetch_benchmark
 from frcore.errors import UserError
+from frcore.files import WriteError
 
 NAMES = ("a01_s01_e00_v01", "a01_s01_e00_v02", "a01_s01_e00_v03")
 FILES = {
@@ -144,6 +145,11 @@ def test_fault_17_endless_download_is_broken_off(server, tmp_path):
     with pytest.raises(FetchError, match="larger than 1 MB"):
         fetch(server, tmp_path, max_bytes=1 << 20)
     assert left(tmp_path) == []
+
+
+def test_fault_04_a_data_root_that_cannot_be_written_is_said_before_the_download(read_only):
+    with pytest.raises(WriteError, match=f"Cannot write {read_only / 'data'}: Read-only"):
+        fetch_benchmark("nw_ucla", root=read_only / "data", url="http://localhost:1/nothing.zip")
 
 
 def test_no_server_and_no_http_are_user_errors(tmp_path):

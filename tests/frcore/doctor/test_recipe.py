@@ -125,10 +125,22 @@ def test_residence_that_is_asked_for_decides(config, tiny_store, free):
 
 def test_too_little_memory_or_disk_is_said(needs):
     assert recipe_advice(needs) == []
-    small = dataclasses.replace(needs, free=needs.memory // 2)
-    assert "a smaller train.batch_size" in recipe_advice(small)[0]
+    (no_weights,) = recipe_advice(dataclasses.replace(needs, free=needs.state - 1))
+    assert no_weights.startswith("A smaller model: its weights alone take")
     full = dataclasses.replace(needs, free_disk=needs.checkpoints - 1)
     assert recipe_advice(full)[0].startswith("Make room where runs lies")
+
+
+def test_advice_on_memory_is_about_what_is_large(needs):
+    """Beside the weights, room for half of a batch of 24: 0.8 of that are 9.6 clips, so 8."""
+    small = dataclasses.replace(needs, free=needs.state + needs.activations // 2)
+    (text,) = recipe_advice(small)
+    assert text.startswith("--set train.batch_size=8, or another smaller one: a batch of 24 takes")
+    assert "data.residence" not in text
+    (text,) = recipe_advice(dataclasses.replace(needs, free=needs.state + 1))
+    assert text.startswith("--set train.batch_size=1,")
+    (text,) = recipe_advice(dataclasses.replace(needs, free=needs.memory + 1))
+    assert text.startswith("--set data.residence=stream, or a smaller train.batch_size: the clips")
 
 
 def test_checkpoints_take_no_more_than_is_said(needs, trained):
@@ -152,7 +164,8 @@ def test_clips_that_are_not_there_are_no_error_and_nothing_is_made(tmp_path, mon
     for name in ("synthetic_tiny", "nw_ucla_joint"):
         needs = look_at_recipe(load_recipe(name), CPU, torch.float32)
         rows = {finding.name: finding for finding in recipe_findings(needs)}
-        assert rows["clips"].value is None and "frcore data prepare" in rows["clips"].why
+        assert rows["clips"].value is None and rows["clips"].why.startswith("no store '")
+        assert "\n  frcore data prepare" in needs.absent
         assert needs.steps is None and rows["steps an epoch"].shown == "unknown"
     assert not (tmp_path / "data").exists()
 

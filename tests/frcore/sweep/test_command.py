@@ -54,6 +54,16 @@ def test_a_finished_sweep_is_only_shown(plan_of, write_run, monkeypatch):
     assert f"Written to {plan.out}" in result.stdout and "frviz compare" in result.stdout
 
 
+def test_fault_04_a_folder_that_cannot_be_written_is_said_before_anything_runs(
+    plan_of, read_only, monkeypatch
+):
+    monkeypatch.setattr(running, "work_off", None)
+    result = run(*words(plan_of()), "--out", str(read_only / "sweeps"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: Cannot write {read_only / 'sweeps'}")
+    assert result.stderr.endswith(": Read-only file system.\n")
+
+
 @pytest.mark.parametrize(("failed", "code"), [(True, 1), (False, 130)])
 def test_what_is_left_decides_the_exit_code(plan_of, write_run, monkeypatch, failed, code):
     plan = plan_of()

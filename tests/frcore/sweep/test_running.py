@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 
 from frcore.errors import UserError
+from frcore.files import WriteError
 from frcore.process import ProcessLock
 from frcore.run import LOCK
 from frcore.sweep import local, progress, scheduling
-from frcore.sweep.local import LocalPool
+from frcore.sweep.local import LocalPool, launch
 from frcore.sweep.progress import Progress
 from frcore.sweep.running import work_off
 from frcore.sweep.scheduling import Scheduling
@@ -149,6 +150,12 @@ def test_a_run_that_another_process_took_first_has_not_failed(plan_of, write_run
 
     assert Scheduling(plan.jobs, FakePool(start)).run(watch, lambda: False) == {}
     assert states(plan) == ["finished", "finished"]
+
+
+def test_fault_04_a_log_that_cannot_be_written_is_an_error_not_a_traceback(read_only):
+    for log in (read_only / "x.log", read_only / "runs" / "x.log"):
+        with pytest.raises(WriteError, match=f"Cannot write {log}: Read-only file system"):
+            launch(("frcore", "recipes"), log, {})
 
 
 def test_cores_and_gpus_are_divided(monkeypatch):

@@ -215,6 +215,13 @@ def test_the_groups_of_the_page_are_there_in_python(explorer, pair) -> None:
     assert explorer.selection == [pair[0].sample_ids[row] for row in np.flatnonzero(inside)]
 
 
+def test_a_class_without_a_group_is_chosen_alone(make) -> None:
+    explorer = frviz.explore(make([0, 1, 2, 2], [1, 1, 2, 2]), method="none")
+    assert list(explorer.groups.index) == ["c0"]
+    explorer.anchor = "c2"
+    assert explorer.selection == ["s00002", "s00003"]
+
+
 def test_a_comparison_opens_its_explorer(pair) -> None:
     found = frviz.compare(*pair, names=("plain", "FR Head"))
     explorer = found.explore(method="pca")
