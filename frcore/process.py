@@ -184,20 +184,25 @@ class StopRequest:
 
     A second SIGTERM ends the process at once with code 143, a second SIGINT raises
     KeyboardInterrupt. Outside the main thread it does nothing (Python allows no handlers there).
-    A process that was started with `living_with_us` also takes the end of its parent, whatever
-    ended it, as a SIGTERM.
+    A process that was started with `living_with_us`, or is given its parent, also takes the end of
+    that one, whatever ended it, as a SIGTERM.
 
     Args:
         agree: makes of a signal's number (0: none) the one that all processes of a run go by.
         once: a further signal changes nothing: torchrun hands on what a scheduler may have sent to
             all processes already, and has its own way with those that do not leave.
+        parent: the process that started this one; None: the one that `living_with_us` told of.
     """
 
     def __init__(
-        self, agree: Callable[[int], int] = lambda number: number, *, once: bool = False
+        self,
+        agree: Callable[[int], int] = lambda number: number,
+        *,
+        once: bool = False,
+        parent: int | None = None,
     ) -> None:
-        parent = os.environ.get(_PARENT, "")
-        self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
+        told = os.environ.get(_PARENT, "")
+        self._parent = int(told) if parent is None and told.isdecimal() else parent
         self._agree, self._once = agree, once
         self._asked = False
         self.agreed = False  # what `ask` said last

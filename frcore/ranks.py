@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # which torchrun sets
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
+_TORCHRUN = "TORCHELASTIC_RUN_ID"  # which torchrun alone sets
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer
 
 
@@ -39,6 +40,7 @@ class Launch:
     size: int = 1  # processes in all
     local_rank: int = 0  # among those on this machine
     local_size: int = 1
+    agent: int | None = None  # torchrun's process, which looks after this one; None without it
 
     def backend(self, device: torch.device) -> str | None:
         """By what the processes of a run talk: a card's by NCCL, and over the host by Gloo."""
@@ -58,6 +60,8 @@ def launch() -> Launch:
     Raises:
         UserError: that environment is there in part, or its numbers do not fit together.
     """
+    # At once: where the agent has ended, this process has another parent.
+    agent = os.getppid() if os.environ.get(_TORCHRUN) else None
     there = [name for name in _NUMBERS if os.environ.get(name)]
     if not there:
         return Launch()
@@ -76,7 +80,8 @@ def launch() -> Launch:
     rank, size, local_rank, local_size = map(int, texts.values())
     if rank >= size:
         raise UserError(f"RANK={rank} must be below WORLD_SIZE={size}, as torchrun sets them.")
-    return Launch(rank, size, local_rank, local_size) if size > 1 else Launch()
+    numbers = (rank, size, local_rank, local_size) if size > 1 else ()
+    return Launch(*numbers, agent=agent)
 
 
 @contextmanager

@@ -15,9 +15,15 @@ from frcore.errors import UserError
 from frcore.ranks import here
 from frcore.records import EpochRecord
 from frcore.run import Run
-from frcore.run_dir import RunDir
+from frcore.run_dir import RunDir, choose_run_dir
 
 log = logging.getLogger(__name__)
+
+
+def find_run(out: str | Path | None, config: RunConfig) -> tuple[Path, bool]:
+    """The directory of a run (default `runs/<recipe>`), and whether it is finished."""
+    path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
+    return path, resumed and Run.open(path).state == "finished"
 
 
 def training_state(

@@ -28,7 +28,7 @@ from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
 from frcore.run import Run
-from frcore.run_dir import RunDir, WatchedDir, choose_run_dir
+from frcore.run_dir import RunDir, WatchedDir
 from frcore.splits import load_splits
 
 log = logging.getLogger(__name__)
@@ -75,10 +75,10 @@ def fit(
     with ranks.joined(process, device):
         with ranks.first_goes_first():
             store = open_store(config.benchmark)
-        path, finished = ranks.from_first(lambda: _find_run(out, config))
+        path, finished = ranks.from_first(lambda: resume.find_run(out, config))
         told = told if ranks.is_first() else []
         if not finished:
-            return _train(config, store, path, device, told)
+            return _train(config, store, path, device, told, process.agent)
     if (path / LAST).is_file():
         resume.check_same_data(path / LAST, read_metadata(path / LAST), store)
     log.info("%s is finished already; delete it to train again.", path)
@@ -88,19 +88,19 @@ def fit(
     return run
 
 
-def _find_run(out: str | Path | None, config: RunConfig) -> tuple[Path, bool]:
-    """The directory of a configuration's run, and whether it is finished."""
-    path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
-    return path, resumed and Run.open(path).state == "finished"
-
-
 def _train(
-    config: RunConfig, store: Store, path: Path, device: torch.device, told: Sequence[Callback]
+    config: RunConfig,
+    store: Store,
+    path: Path,
+    device: torch.device,
+    told: Sequence[Callback],
+    agent: int | None,
 ) -> Run:
     """Trains in a directory from where it is to the end, or until it is stopped."""
     ranks.check_alike(configuration=config.hash, clips=store.fingerprint, torch=torch.__version__)
     settings = torch_settings(device, config.train.threads, config.train.deterministic)
-    with StopRequest(agree=ranks.highest, once=ranks.here().size > 1) as stop:
+    several = ranks.here().size > 1
+    with StopRequest(agree=ranks.highest, once=several, parent=agent) as stop:
         with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
             trainer = Trainer(config, store, directory, device)
             with ranks.first_goes_first():

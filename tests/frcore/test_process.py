@@ -50,8 +50,13 @@ def test_the_end_of_the_parent_is_a_request_where_it_was_asked_for():
         "                         env={**os.environ, **(living_with_us() if {told} else {})})\n"
         "time.sleep(60)\n"
     )
-    for told, said in ((True, "SIGTERM 143"), (False, "nothing")):
-        loop = LOOP.format(leave="True").replace("1200", "1200" if told else "20")
+    for told, given, said in (
+        (True, "", "SIGTERM 143"),
+        (False, "parent=os.getppid()", "SIGTERM 143"),
+        (False, "", "nothing"),
+    ):
+        loop = LOOP.format(leave="True").replace("1200", "1200" if said != "nothing" else "20")
+        loop = loop.replace("StopRequest()", f"StopRequest({given})").replace("time", "os, time", 1)
         loop = loop.replace("stop.signal.name", "stop.signal.name if stop.signal else 'nothing'")
         parent = subprocess.Popen(
             [sys.executable, "-c", starts.replace("{told}", str(told)), loop],

@@ -40,7 +40,7 @@ def environment(monkeypatch):
     """Sets the environment to these variables of torchrun's, and no others."""
 
     def put(values):
-        for name in WHOLE:
+        for name in (*WHOLE, "TORCHELASTIC_RUN_ID"):
             monkeypatch.delenv(name, raising=False)
         for name, value in values.items():
             monkeypatch.setenv(name, value)
@@ -61,6 +61,11 @@ def one_of(monkeypatch):
 def test_torchrun_s_environment_says_who_this_is(environment):
     environment(WHOLE)
     assert launch() == Launch(rank=3, size=4, local_rank=1, local_size=2)
+    run_id = {"TORCHELASTIC_RUN_ID": "none"}  # by torchrun itself, not by a script that does as it
+    environment(WHOLE | run_id)
+    assert launch() == Launch(3, 4, 1, 2, agent=os.getppid())
+    environment(WHOLE | run_id | {"RANK": "0", "WORLD_SIZE": "1"})
+    assert launch() == Launch(agent=os.getppid())
     for alone in ({}, {"MASTER_ADDR": "node1"}, WHOLE | {"RANK": "0", "WORLD_SIZE": "1"}):
         environment(alone)
         assert launch() == Launch()

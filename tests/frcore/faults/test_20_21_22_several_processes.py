@@ -10,11 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import frcore
 from frcore.checkpoint import LAST, load_checkpoint, read_metadata
@@ -242,20 +244,21 @@ def test_fault_21_all_leave_whoever_is_hit(name, codes, last, done_slowly, tiny_
     assert (metrics["tp"] + metrics["fn"]).tolist() == [64, 64, 64]
 
 
-@pytest.mark.slow
-def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
-    """The command of the README, stopped by SIGTERM to torchrun, and started again."""
-    import yaml
-
-    recipe = tmp_path / "mine.yaml"
-    train = tiny_config["train"] | {"epochs": 8}
-    config = tiny_config | {"train": train, "head": None}
+def torchrun(config, folder):
+    """The command of the README for two processes, its environment, and the run's directory."""
+    recipe, out = folder / "mine.yaml", folder / "run"
+    config = config | {"train": config["train"] | {"epochs": 8}, "head": None}
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
-    out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     command += ["-m", "frcore", "train", str(recipe), "--out", str(out)]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+    return command, os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}, out
+
+
+@pytest.mark.slow
+def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
+    """The command of the README, stopped by SIGTERM to torchrun, and started again."""
+    command, env, out = torchrun(tiny_config, tmp_path)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as agent:
         for line in agent.stderr:
             if "epoch 2/8" in line:
@@ -267,6 +270,23 @@ def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert Run(out).state == "finished" and Run(out).metrics["epoch"].tolist() == [*range(1, 9)]
     assert done.stdout.count("Next: frcore predict") == 1
+
+
+@pytest.mark.slow
+def test_fault_21_ranks_leave_with_their_killed_torchrun(tiny_config, tmp_path):
+    command, env, out = torchrun(tiny_config, tmp_path)
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as agent:
+        for line in agent.stderr:  # to the end of the ranks, who have the pipe as well
+            if "epoch 2/8" in line and agent.poll() is None:
+                agent.kill()
+                agent.wait()
+                killed = time.monotonic()
+            last = line
+    assert time.monotonic() - killed < 10
+    assert "Stopped after epoch" in last
+    meta = load_checkpoint(out / LAST).metadata
+    assert 1 <= meta["epoch"] < 8 and Run(out).state == "interrupted"
+    assert not (out / "run.lock").exists()
 
 
 # ---- 22: another number of processes -------------------------------------------------------------
