@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from frcore.errors import UserError
-from frcore.process import cores, living_with_us
+from frcore.process import cores
+from frcore.stopping import living_with_us
 from frcore.sweep.plan import Job
 
 QUIET = {"TQDM_DISABLE": "1"}  # a log file needs no progress bar

@@ -18,11 +18,11 @@ from frcore.callbacks import tell
 from frcore.cli import app
 from frcore.device import choose_device
 from frcore.errors import UserError
-from frcore.process import StopRequest
 from frcore.ranks import Launch, launch
 from frcore.residence import is_resident
 from frcore.run_dir import WatchedDir
 from frcore.sharing import part_of
+from frcore.stopping import StopRequest
 
 WHOLE = {
     "RANK": "3",
