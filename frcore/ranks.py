@@ -7,6 +7,8 @@ here gives back what it is given, at no cost.
 
 import logging
 import os
+import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ T = TypeVar("T")
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # which torchrun sets
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 _TORCHRUN = "TORCHELASTIC_RUN_ID"  # which torchrun alone sets
+_SOURCE = re.compile(r"\[[^][]*\.\w+:\d+\] |\S*/\S+:\d+,? ?|(?<=\]):\d+")  # and a peer's port
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer
 
 
@@ -139,10 +142,13 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of which torch's errors are
-        reason = str(error).partition("\n")[0]
+        # Of two it can be but one. Gloo and NCCL name places in their own source.
+        other = f"Rank {1 - _here.rank}" if _here.size == 2 else "Another process"
+        reason = _SOURCE.sub("", re.split(r"\n|\. ", str(error))[0]).strip()
+        reason = f" ({textwrap.shorten(reason, 120, placeholder=' ...')})" if reason else ""
         raise RankLost(
-            "Another process of this run has ended or does not answer, so this one ends too; what "
-            f"the other said is the cause. Start all of them again to go on ({reason:.200})."
+            f"{other} of this run has ended or does not answer{reason}, so this one ends too; what "
+            "that one said is the cause."
         ) from error
 
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from frcore import ranks, resume, sharing
 from frcore.callbacks import Callback, headline, tell
-from frcore.checkpoint import LAST, load_latest, read_metadata
+from frcore.checkpoint import load_latest
 from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import get_benchmark, open_store
 from frcore.data.random import batch_ends, dropout_seed, epoch_batches
@@ -73,9 +73,9 @@ def fit(
         path, finished = ranks.from_first(lambda: resume.find_run(out, config))
         told = told if ranks.is_first() else []
         if not finished:
-            return _train(config, store, path, device, told, process.agent)
-    if (path / LAST).is_file():
-        resume.check_same_data(path / LAST, read_metadata(path / LAST), store)
+            with resume.say_how_to_go_on(path):
+                return _train(config, store, path, device, told, process.agent)
+    resume.check_finished(path, store)
     log.info("%s is finished already; delete it to train again.", path)
     run = Run.open(path)
     for event in ("on_start", "on_end"):  # a live view shows what is there

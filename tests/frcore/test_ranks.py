@@ -4,6 +4,7 @@ What they do together is tested in `faults/test_20_21_22_several_processes.py`.
 """
 
 import os
+import re
 import signal
 from types import SimpleNamespace
 
@@ -194,6 +195,37 @@ def test_a_process_that_leaves_the_writing_to_another_writes_nothing(tmp_path):
         directory.save_best({"model.x": torch.ones(2)}, {"epoch": 1})
         directory.finish(1)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer "
+            "[10.0.0.7]:43210",
+            " (Connection closed by peer [10.0.0.7])",
+        ),
+        (
+            "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:94, remote process "
+            "exited or there was a network error, NCCL version 2.27\nncclRemoteError: ...",
+            " (NCCL error in: remote process exited or there was a network error, NCCL version "
+            "2.27)",
+        ),
+        (
+            "[../third_party/gloo/gloo/transport/tcp/pair.cc:98] Read error [127.0.0.1]:28086: "
+            "Connection reset by peer. This may be the other side's fault.",
+            " (Read error [127.0.0.1]: Connection reset by peer)",
+        ),
+        ("word " * 50, f" ({'word ' * 23}...)"),
+        ("", ""),
+    ],
+)
+def test_a_lost_rank_is_named_without_torch_s_own_source(said, shown, one_of):
+    for rank, size, who in ((0, 2, "Rank 1"), (1, 2, "Rank 0"), (1, 3, "Another process")):
+        one_of(rank, size)
+        expected = f"{who} of this run has ended or does not answer{shown}, so this one"
+        with pytest.raises(ranks.RankLost, match=re.escape(expected)), ranks._talking():
+            raise RuntimeError(said)
 
 
 def test_half_an_environment_is_one_message_on_the_command_line(environment):

@@ -87,6 +87,7 @@ def fork(rank: int, size: int, port: int, job: dict, config: dict) -> int:
         return pid
     if size > 1:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
+        os.environ["LOCAL_WORLD_SIZE"] = str(size)
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "GLOO_SOCKET_IFNAME": "lo"}
     said = os.open(f"{job['out']}.{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

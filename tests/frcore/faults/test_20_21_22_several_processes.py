@@ -208,12 +208,16 @@ def assert_left(out, result, last):
     assert not list(out.glob("*.tmp"))
 
 
-def test_fault_21_a_killed_rank_ends_the_run(done, tiny_config):
+def test_fault_21_a_killed_rank_ends_the_run_and_is_named(done, tiny_config):
     out, result = done["killed"]
     assert_left(out, result, last=(1, 0))
     assert result["exit"] == [2, -KILL]
-    assert "Error: Another process of this run has ended" in said(out, 0)
-    assert "Traceback" not in said(out, 0)
+    message = next(line for line in said(out, 0).splitlines() if line.startswith("Error: "))
+    assert message.startswith("Error: Rank 1 of this run has ended")
+    assert f"{out}/last.safetensors is intact (epoch 1, step 0)" in message
+    go_on = f"torchrun --nproc-per-node 2 -m frcore train {out}/config.json --out {out}"
+    assert message.endswith(f"to go on: {go_on}")
+    assert "Traceback" not in said(out, 0) and ".cc" not in message
     assert len(frcore.fit(tiny_config, out=out).metrics) == 3
 
 
