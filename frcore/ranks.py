@@ -8,9 +8,10 @@ here gives back what it is given, at no cost.
 import logging
 import os
 import re
+import signal
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -29,6 +30,7 @@ _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 _TORCHRUN = "TORCHELASTIC_RUN_ID"  # which torchrun alone sets
 _SOURCE = re.compile(r"\[[^][]*\.\w+:\d+\] |\S*/\S+:\d+,? ?|(?<=\]):\d+")  # and a peer's port
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer
+_MOMENT = timedelta(seconds=10)  # in which all processes find a mistake that is in front of all
 
 
 class RankLost(UserError):
@@ -128,12 +130,46 @@ def joined(process: Launch, device: torch.device) -> Iterator[None]:
 
 def _meeting_place(process: Launch) -> "dist.Store":
     """The store where the processes find each other; what an earlier run left there is not seen."""
-    global _store, _meetings
-    if _store is None:
-        where = dist.rendezvous("env://", process.rank, process.size, timeout=_PATIENCE)
-        _store = next(where)[0]
+    global _meetings
     _meetings += 1
-    return dist.PrefixStore(f"frcore/{_meetings}", _store)
+    return dist.PrefixStore(f"frcore/{_meetings}", _shared_store(process, _PATIENCE))
+
+
+def _shared_store(process: Launch, patience: timedelta) -> "dist.Store":
+    global _store
+    if _store is None:
+        where = dist.rendezvous("env://", process.rank, process.size, timeout=patience)
+        _store = next(where)[0]
+    return _store
+
+
+def first_says_so(text: str) -> bool:
+    """Whether the run's first process tells the user the same, so that this one need not.
+
+    All of them find the same mistake in a configuration, before they have joined: by torchrun's
+    store the first one lets the others know what it says. They wait for that for some seconds, also
+    where torchrun tells them to end: theirs may be the cause of it.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return False  # the first process itself would be the store, and take it along
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        process = launch()
+        if process.size == 1:
+            return False
+        if process.rank > 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        store = dist.PrefixStore("frcore/said", _shared_store(process, _MOMENT))
+        if process.rank == 0:
+            store.set("by the first", text)
+            return False
+        store.wait(["by the first"], _MOMENT)
+        return store.get("by the first").decode() == text
+    except (RuntimeError, ValueError):  # no answer, no store, no environment of torchrun's
+        return False
+    finally:
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

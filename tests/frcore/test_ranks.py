@@ -6,6 +6,7 @@ What they do together is tested in `faults/test_20_21_22_several_processes.py`.
 import os
 import re
 import signal
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -226,6 +227,33 @@ def test_a_lost_rank_is_named_without_torch_s_own_source(said, shown, one_of):
         expected = f"{who} of this run has ended or does not answer{shown}, so this one"
         with pytest.raises(ranks.RankLost, match=re.escape(expected)), ranks._talking():
             raise RuntimeError(said)
+
+
+def test_who_hears_nothing_of_the_first_speaks_and_is_not_cut_off(environment, monkeypatch):
+    store, deaf = torch.distributed.HashStore(), []
+
+    class Watched:
+        def wait(self, *args):
+            deaf.append(signal.getsignal(signal.SIGTERM))
+            return store.wait(*args)
+
+        set, get = store.set, store.get
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ranks, "_store", store)
+    monkeypatch.setattr(ranks.dist, "PrefixStore", lambda prefix, store: Watched())
+    monkeypatch.setattr(ranks, "_MOMENT", timedelta(milliseconds=50))
+    environment(WHOLE)
+    assert not ranks.first_says_so("mine")  # not by torchrun: there is nobody to ask
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    assert not ranks.first_says_so("mine") and deaf == [signal.SIG_IGN]
+    environment(WHOLE | {"RANK": "0"})
+    assert not ranks.first_says_so("ours")
+    environment(WHOLE)
+    assert ranks.first_says_so("ours") and not ranks.first_says_so("mine")
+    assert signal.getsignal(signal.SIGTERM) == before
+    environment({"RANK": "1"})
+    assert not ranks.first_says_so("half an environment")
 
 
 def test_half_an_environment_is_one_message_on_the_command_line(environment):

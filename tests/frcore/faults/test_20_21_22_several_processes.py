@@ -52,6 +52,7 @@ JOBS = {
     "two: talk": {"do": "talk"},
     "spoiled": {"do": "train", "set": SHORT, "events": [[1, 1, "spoil", 0]]},
     "killed": {"do": "train", "events": [[4, 1, KILL, 0]]},
+    "a mistake": {"do": "train", "ranks": 3, "set": {"optim.lr": -1}, "set 2": {"train.epochs": 0}},
     "stopped": {"do": "train", "events": [[4, 1, TERM, 0], [4, 0, TERM, 2]]},
 }
 SLOW = {
@@ -219,6 +220,14 @@ def test_fault_21_a_killed_rank_ends_the_run_and_is_named(done, tiny_config):
     assert message.endswith(f"to go on: {go_on}")
     assert "Traceback" not in said(out, 0) and ".cc" not in message
     assert len(frcore.fit(tiny_config, out=out).metrics) == 3
+
+
+def test_fault_21_the_mistake_of_all_is_said_once_and_that_of_one_by_itself(done):
+    out, result = done["a mistake"]
+    assert result["exit"] == [2, 2, 2]
+    assert said(out, 0).startswith("Error: ") and "optim.lr" in said(out, 0)
+    assert said(out, 1) == ""
+    assert "train.epochs" in said(out, 2)  # beside the one of all
 
 
 def test_fault_21_sigterm_two_seconds_apart_stops_all_at_one_step(done):
