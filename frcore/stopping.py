@@ -60,6 +60,8 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self._once and self.signal == signal.SIGTERM and self._before:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves, with its own exit code
         self._before.clear()
 
     @property

@@ -176,13 +176,18 @@ def test_a_callback_is_called_as_in_one_process(one_of):
 
 
 def test_a_stop_is_that_of_all():
-    others = [0, 0, 15]
+    others, before = [0, 0, 15], signal.getsignal(signal.SIGTERM)
     with StopRequest(agree=lambda number: max(number, others.pop(0)), once=True) as stop:
         assert (stop.ask(), stop.ask()) == (False, False) and not stop.agreed
         assert stop.ask() and stop.agreed and stop.requested and stop.exit_code == 143
         os.kill(os.getpid(), signal.SIGTERM)  # what torchrun hands on, once and again
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)  # and while it leaves
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_process_that_leaves_the_writing_to_another_writes_nothing(tmp_path):
