@@ -16,6 +16,7 @@ from frcore.commands import INTERRUPTED, make_app, parse_changes, show, table_of
 from frcore.data.commands import data
 from frcore.doctor import command as doctor
 from frcore.errors import UserError
+from frcore.stopping import leave
 from frcore.sweep import command
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ def main() -> None:
     # a busy process: 0.51 and 2.1 s spinning on, 0.58 and 1.7 s so, 0.83 and 1.1 s asleep at once.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    app(prog_name="frcore")
+    try:
+        app(prog_name="frcore")
+    except SystemExit as stop:
+        if stop.code in (INTERRUPTED, 143) and "torch._inductor" in sys.modules:
+            leave(stop.code)  # for all that the compiler was about to do, an end would wait
+        raise
 
 
 # ---- train and predict ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the commands `frcore` and `frviz` share: a user's mistake is one message, no traceback."""
 
 import logging
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,11 +24,21 @@ class Commands(TyperGroup):
         except UserError as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"Error: {error}", err=True)
+            if not _said_by_another(str(error)):
+                typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted. The same command starts it again.", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _said_by_another(mistake: str) -> bool:
+    """Whether, of several processes that make up a run, the first one says this."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return False
+    from frcore.ranks import first_says_so
+
+    return first_says_so(mistake)
 
 
 def make_app(name: str, help: str) -> typer.Typer:

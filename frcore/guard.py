@@ -53,6 +53,11 @@ class StepGuard:
         for saved, flat in zip(self._saved, self._flat, strict=True):
             saved.copy_(flat)
 
+    def undo_forward(self) -> None:
+        """Batch-norm statistics and prototypes as they were, where a step was broken off."""
+        for saved, flat in zip(self._saved, self._flat, strict=True):
+            flat.copy_(saved)
+
     def step(self, loss: Tensor, index: Tensor, position: str) -> Tensor:
         """Steps the optimiser if all is finite.
 

@@ -1,11 +1,14 @@
 """The optimiser of a run and its learning rate as a function of the position in epochs."""
 
+import logging
 import math
 
 import torch
 from torch import nn
 
 from frcore.config import OptimConfig
+
+log = logging.getLogger(__name__)
 
 
 def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.SGD:
@@ -43,3 +46,13 @@ def learning_rate(optim: OptimConfig, epochs: int, position: float) -> float:
         return optim.lr * optim.gamma ** sum(m <= position for m in optim.milestones)
     progress = (position - optim.warmup_epochs) / (epochs - optim.warmup_epochs)
     return optim.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def check_warmup(optim: OptimConfig, epochs: int) -> None:
+    """Warns of a warm-up that takes the whole run."""
+    if optim.warmup_epochs >= epochs:
+        log.warning(
+            "optim.warmup_epochs=%d is not over when training is (train.epochs=%d).",
+            optim.warmup_epochs,
+            epochs,
+        )

@@ -5,20 +5,21 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from frcore.checkpoint import BEST, LAST, PREVIOUS
+from frcore.checkpoint import BEST, LAST, PREVIOUS, load_latest
 from frcore.commands import table_of
 from frcore.config import RunConfig, load_recipe
 from frcore.display import plain, short
 from frcore.errors import UserError, counted
+from frcore.files import read_json
 from frcore.process import lock_host
-from frcore.run import CONFIG, ENVIRONMENT, LOCK, METRICS, STATE, Run
+from frcore.run import CONFIG, ENVIRONMENT, LOCK, METRICS, STATE, Run, accuracies_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,6 +74,7 @@ class Summary:
     seed: int | None = None
     done: int = 0  # epochs
     epochs: int = 0
+    processes: int = 1  # that it trains in
     accuracies: dict[str, float] = field(default_factory=dict)  # as `Run.accuracies`
     seconds_left: float | None = None  # of a run in progress, at the pace of its epochs so far
     resume: tuple[str, ...] = ()  # the command that goes on with it, if it was interrupted
@@ -134,12 +136,20 @@ def summarize(path: str | Path) -> Summary:
 
 def _summarize(run: Run) -> Summary:
     config, environment, state = load_recipe(run.config), run.environment, run.state
-    accuracies = {name: x for name, x in run.accuracies.items() if np.isfinite(x)}
-    look = look_at(run, state)
-    left = look.left(config.train.epochs) if state == "running" else np.nan
+    metrics, look = run.metrics, look_at(run, state)
     resume, note = (), ""
     if state == "interrupted":
+        saved = _saved_epochs(run)
+        _check_log(run, look.done, saved or 0, "its checkpoint")
+        look = look._replace(done=saved or 0)
+        metrics = metrics[metrics["epoch"] <= look.done]
         resume, note = _resume(run, config)
+        if resume and saved is None:
+            note = f"has no checkpoint yet and begins anew{note and '; '}{note}"
+    elif state == "finished":
+        _check_log(run, look.done, read_json(run.path / STATE).get("epoch", 0), "the run")
+    accuracies = {k: x for k, x in accuracies_of(metrics, run.select).items() if np.isfinite(x)}
+    left = look.left(config.train.epochs) if state == "running" else np.nan
     host = lock_host(run.path / LOCK) if state == "running" else None
     if host not in (None, socket.gethostname()):
         note = f"by its lock, which {host} made; whether it still runs cannot be seen from here"
@@ -153,11 +163,40 @@ def _summarize(run: Run) -> Summary:
         seed=config.seed,
         done=look.done,
         epochs=config.train.epochs,
+        processes=_processes(environment)[0],
         accuracies=accuracies,
         seconds_left=left if np.isfinite(left) else None,
         resume=resume,
         note=note,
     )
+
+
+def _saved_epochs(run: Run) -> int | None:
+    """Epochs that a run which was interrupted has when it goes on; None without a checkpoint.
+
+    Raises:
+        UserError: no checkpoint is intact.
+    """
+    saved = load_latest(run.path, framework="numpy")
+    if saved is None:
+        return None
+    epoch = saved.metadata.get("epoch")
+    if not isinstance(epoch, int):
+        raise UserError(f"{saved.path} is no checkpoint to go on from: its epoch is {epoch!r:.40}.")
+    return epoch
+
+
+def _check_log(run: Run, logged: int, epochs: Any, whose: str) -> None:
+    """Refuses a log that ends before what it is the log of.
+
+    Raises:
+        UserError: rows are missing.
+    """
+    if not isinstance(epochs, int) or logged < epochs:
+        raise UserError(
+            f"{run.path / METRICS} is damaged: it ends after epoch {logged}, {whose} after epoch "
+            f"{epochs!r:.40}. Restore it, or train again; checkpoints are not affected."
+        )
 
 
 def _resume(run: Run, config: RunConfig) -> tuple[tuple[str, ...], str]:
@@ -168,7 +207,29 @@ def _resume(run: Run, config: RunConfig) -> tuple[tuple[str, ...], str]:
     """
     if run.environment.get("config_hash") != config.hash:
         return (), "this version of frcore gives its configuration another hash: train it again"
-    return ("frcore", "train", str(run.path / CONFIG), "--out", str(run.path)), ""
+    size, each = _processes(run.environment)
+    note = ""
+    if each < size:
+        note = f"ran on {size // each} machines: start it on each, with torchrun's --rdzv options"
+    return resume_command(run), note
+
+
+def resume_command(run: Run) -> tuple[str, ...]:
+    """The command that goes on with a run, in as many processes as it had."""
+    train = ("frcore", "train", str(run.path / CONFIG), "--out", str(run.path))
+    size, each = _processes(run.environment)
+    if size == 1:
+        return train
+    machines = ("--nnodes", str(size // each)) if each < size else ()
+    return ("torchrun", *machines, "--nproc-per-node", str(each), "-m", *train)
+
+
+def _processes(environment: Mapping[str, Any]) -> tuple[int, int]:
+    """Processes of a run, and those on each machine."""
+    size = environment.get("processes")
+    size = size if isinstance(size, int) and size > 1 else 1
+    each = environment.get("processes_per_machine")
+    return size, each if isinstance(each, int) and 0 < each < size else size
 
 
 def _natural(path: Path) -> list[tuple[str, int]]:
@@ -191,7 +252,8 @@ def _cells(run: Summary) -> tuple[str, ...]:
     epoch = f"{run.done}/{run.epochs}" if run.epochs else ""
     seed = "" if run.seed is None else str(run.seed)
     left = _left(run)
-    cells = (str(run.path), run.state, epoch, _accuracy(run), left, run.device, seed, run.recipe)
+    device = _device(run)
+    cells = (str(run.path), run.state, epoch, _accuracy(run), left, device, seed, run.recipe)
     return tuple(map(plain, cells))
 
 
@@ -206,7 +268,7 @@ def overview_lines(runs: Iterable[Summary]) -> list[str]:
         facts = [run.state, f"epoch {run.done}/{run.epochs}"]
         facts += [f"{accuracy} %"] if accuracy else []
         facts += [f"{left} left"] if left else []
-        facts += [run.recipe, f"seed {run.seed}", *([run.device] if run.device else [])]
+        facts += [run.recipe, f"seed {run.seed}", *([_device(run)] if run.device else [])]
         lines.append(plain(f"{run.path}: {', '.join(facts)}"))
     return lines
 
@@ -230,6 +292,11 @@ def _accuracy(run: Summary) -> str:
             more = "" if unseen is None else f", unseen {100 * unseen:.1f}"
             return f"{split} {100 * share:.1f}{more}"
     return ""
+
+
+def _device(run: Summary) -> str:
+    """ "cuda", "4 x cuda" of a run in four processes."""
+    return f"{run.processes} x {run.device}" if run.processes > 1 else run.device
 
 
 def _left(run: Summary) -> str:

@@ -1,4 +1,4 @@
-"""This process among others: a lock with its owner's name, stop signals, the environment."""
+"""This process among others: a lock with its owner's name, the environment."""
 
 import contextlib
 import importlib.metadata
@@ -6,12 +6,9 @@ import json
 import logging
 import os
 import platform
-import signal
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -169,101 +166,6 @@ def _process_start(pid: int) -> str | None:
     except OSError:
         return None  # no /proc here (macOS)
     return "dead" if fields[0] in "ZX" else f"{boot}/{fields[19]}"  # Z: killed, not yet reaped
-
-
-_PARENT = "FRCORE_PARENT"
-
-
-def living_with_us() -> dict[str, str]:
-    """Environment of a child process that should save and leave when this one is no more."""
-    return {_PARENT: str(os.getpid())}
-
-
-class StopRequest:
-    """Turns SIGTERM and the first Ctrl-C into a flag, so that a step can end and be saved.
-
-    A second SIGTERM ends the process at once with code 143, a second SIGINT raises
-    KeyboardInterrupt. Outside the main thread it does nothing (Python allows no handlers there).
-    A process that was started with `living_with_us` also takes the end of its parent, whatever
-    ended it, as a SIGTERM.
-
-    Args:
-        agree: makes of a signal's number (0: none) the one that all processes of a run go by.
-        once: a further signal changes nothing: torchrun hands on what a scheduler may have sent to
-            all processes already, and has its own way with those that do not leave.
-    """
-
-    def __init__(
-        self, agree: Callable[[int], int] = lambda number: number, *, once: bool = False
-    ) -> None:
-        parent = os.environ.get(_PARENT, "")
-        self._parent = int(parent) if parent.isdecimal() and hasattr(os, "getppid") else None
-        self._agree, self._once = agree, once
-        self._asked = False
-        self.agreed = False  # what `ask` said last
-        self.signal: signal.Signals | None = None  # which came first
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before.clear()
-
-    @property
-    def requested(self) -> bool:
-        """Whether this process was told to stop."""
-        if not self._asked and self._parent not in (None, os.getppid()):
-            self._asked, self.signal = True, signal.SIGTERM
-        return self._asked
-
-    def ask(self) -> bool:
-        """Whether to stop here: all processes of a run or none, which therefore ask together."""
-        number = self._agree(int(self.signal) if self.requested else 0)
-        self.agreed = number > 0
-        if self.agreed:
-            self._asked, self.signal = True, signal.Signals(number)
-        return self.agreed
-
-    @property
-    def exit_code(self) -> int:
-        """What a process stopped by this signal exits with: 143 for SIGTERM, 130 for SIGINT."""
-        return 128 + self.signal if self.signal is not None else 0
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if not self._asked:
-            self._asked, self.signal = True, signal.Signals(number)
-        elif self._once:
-            pass
-        elif number == signal.SIGINT:
-            raise KeyboardInterrupt
-        else:
-            os._exit(128 + number)  # no clean-up: every file is safe against that
-
-
-@contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """SIGTERM raises SystemExit(143), so that processes are ended and locks removed on the way.
-
-    Outside the main thread it does nothing (Python allows no handlers there).
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def cores() -> int:

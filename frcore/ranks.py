@@ -7,8 +7,11 @@ here gives back what it is given, at no cost.
 
 import logging
 import os
+import re
+import signal
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -24,7 +27,10 @@ T = TypeVar("T")
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # which torchrun sets
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
+_TORCHRUN = "TORCHELASTIC_RUN_ID"  # which torchrun alone sets
+_SOURCE = re.compile(r"\[[^][]*\.\w+:\d+\] |\S*/\S+:\d+,? ?|(?<=\]):\d+")  # and a peer's port
 _PATIENCE = timedelta(minutes=10)  # with a process that is there and does not answer
+_MOMENT = timedelta(seconds=10)  # in which all processes find a mistake that is in front of all
 
 
 class RankLost(UserError):
@@ -39,6 +45,7 @@ class Launch:
     size: int = 1  # processes in all
     local_rank: int = 0  # among those on this machine
     local_size: int = 1
+    agent: int | None = None  # torchrun's process, which looks after this one; None without it
 
     def backend(self, device: torch.device) -> str | None:
         """By what the processes of a run talk: a card's by NCCL, and over the host by Gloo."""
@@ -58,6 +65,8 @@ def launch() -> Launch:
     Raises:
         UserError: that environment is there in part, or its numbers do not fit together.
     """
+    # At once: where the agent has ended, this process has another parent.
+    agent = os.getppid() if os.environ.get(_TORCHRUN) else None
     there = [name for name in _NUMBERS if os.environ.get(name)]
     if not there:
         return Launch()
@@ -76,7 +85,8 @@ def launch() -> Launch:
     rank, size, local_rank, local_size = map(int, texts.values())
     if rank >= size:
         raise UserError(f"RANK={rank} must be below WORLD_SIZE={size}, as torchrun sets them.")
-    return Launch(rank, size, local_rank, local_size) if size > 1 else Launch()
+    numbers = (rank, size, local_rank, local_size) if size > 1 else ()
+    return Launch(*numbers, agent=agent)
 
 
 @contextmanager
@@ -120,12 +130,46 @@ def joined(process: Launch, device: torch.device) -> Iterator[None]:
 
 def _meeting_place(process: Launch) -> "dist.Store":
     """The store where the processes find each other; what an earlier run left there is not seen."""
-    global _store, _meetings
-    if _store is None:
-        where = dist.rendezvous("env://", process.rank, process.size, timeout=_PATIENCE)
-        _store = next(where)[0]
+    global _meetings
     _meetings += 1
-    return dist.PrefixStore(f"frcore/{_meetings}", _store)
+    return dist.PrefixStore(f"frcore/{_meetings}", _shared_store(process, _PATIENCE))
+
+
+def _shared_store(process: Launch, patience: timedelta) -> "dist.Store":
+    global _store
+    if _store is None:
+        where = dist.rendezvous("env://", process.rank, process.size, timeout=patience)
+        _store = next(where)[0]
+    return _store
+
+
+def first_says_so(text: str) -> bool:
+    """Whether the run's first process tells the user the same, so that this one need not.
+
+    All of them find the same mistake in a configuration, before they have joined: by torchrun's
+    store the first one lets the others know what it says. They wait for that for some seconds, also
+    where torchrun tells them to end: theirs may be the cause of it.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return False  # the first process itself would be the store, and take it along
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        process = launch()
+        if process.size == 1:
+            return False
+        if process.rank > 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        store = dist.PrefixStore("frcore/said", _shared_store(process, _MOMENT))
+        if process.rank == 0:
+            store.set("by the first", text)
+            return False
+        store.wait(["by the first"], _MOMENT)
+        return store.get("by the first").decode() == text
+    except (RuntimeError, ValueError):  # no answer, no store, no environment of torchrun's
+        return False
+    finally:
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -134,10 +178,13 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of which torch's errors are
-        reason = str(error).partition("\n")[0]
+        # Of two it can be but one. Gloo and NCCL name places in their own source.
+        other = f"Rank {1 - _here.rank}" if _here.size == 2 else "Another process"
+        reason = _SOURCE.sub("", re.split(r"\n|\. ", str(error))[0]).strip()
+        reason = f" ({textwrap.shorten(reason, 120, placeholder=' ...')})" if reason else ""
         raise RankLost(
-            "Another process of this run has ended or does not answer, so this one ends too; what "
-            f"the other said is the cause. Start all of them again to go on ({reason:.200})."
+            f"{other} of this run has ended or does not answer{reason}, so this one ends too; what "
+            "that one said is the cause."
         ) from error
 
 

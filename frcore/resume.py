@@ -1,25 +1,69 @@
 """What a run needs to go on as if it had never stopped: tensors of a checkpoint, and its checks."""
 
 import logging
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from frcore.checkpoint import Checkpoint, CheckpointError, match_tensors
+from frcore.checkpoint import (
+    LAST,
+    Checkpoint,
+    CheckpointError,
+    load_latest,
+    match_tensors,
+    read_metadata,
+)
 from frcore.config import RunConfig
 from frcore.data.benchmarks import Benchmark
 from frcore.data.store import Store
 from frcore.errors import UserError
-from frcore.ranks import here
+from frcore.overview import resume_command
+from frcore.ranks import RankLost, here
 from frcore.recognizer import build_recognizer
 from frcore.records import EpochRecord
 from frcore.run import Run
-from frcore.run_dir import RunDir
+from frcore.run_dir import RunDir, choose_run_dir
 
 log = logging.getLogger(__name__)
+
+
+def find_run(out: str | Path | None, config: RunConfig) -> tuple[Path, bool]:
+    """The directory of a run (default `runs/<recipe>`), and whether it is finished."""
+    path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
+    return path, resumed and Run.open(path).state == "finished"
+
+
+def check_finished(path: Path, store: Store) -> None:
+    """`check_same_data` of a finished run, where its last checkpoint is still there."""
+    if (path / LAST).is_file():
+        check_same_data(path / LAST, read_metadata(path / LAST), store)
+
+
+@contextmanager
+def say_how_to_go_on(path: Path) -> Iterator[None]:
+    """Adds to the loss of a rank what the run's directory has, and the command that goes on.
+
+    Raises:
+        RankLost: that one.
+    """
+    try:
+        yield
+    except RankLost as error:
+        try:
+            saved = load_latest(path, framework="numpy")
+        except CheckpointError as damage:
+            raise RankLost(f"{error} {damage}") from error
+        kept = "No checkpoint was made yet"
+        if saved is not None:
+            meta = saved.metadata
+            kept = f"{saved.path} is intact (epoch {meta.get('epoch')}, step {meta.get('step')})"
+        command = shlex.join(resume_command(Run(path)))
+        raise RankLost(f"{error} {kept}; start all of them again to go on: {command}") from error
 
 
 def training_state(
@@ -119,6 +163,7 @@ def record_environment(
         device=str(device),
         threads=torch.get_num_threads(),
         processes=here().size,
+        processes_per_machine=here().local_size,
         backend=here().backend(device),
         data={"fingerprint": store.fingerprint, "preset": store.preset},
     )

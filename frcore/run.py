@@ -114,7 +114,7 @@ class Run:
         It is the newest one that was evaluated, or the best one where the run selects by accuracy.
         What is not known is not there.
         """
-        return _accuracies(self.metrics, self.select)
+        return accuracies_of(self.metrics, self.select)
 
     def checkpoint(
         self, which: Literal["selected", "last", "previous", "best"] = "selected"
@@ -176,7 +176,8 @@ def _numbers(cells: pd.Series) -> pd.Series:
     raise ValueError(f"column '{short(cells.name)}' holds something else than numbers")
 
 
-def _accuracies(metrics: pd.DataFrame, select: str) -> dict[str, float]:
+def accuracies_of(metrics: pd.DataFrame, select: str) -> dict[str, float]:
+    """`Run.accuracies` by these rows, where checkpoints are selected so."""
     by = select.replace("_best", "_acc")
     known = {}
     for column in ("test_acc", "test_acc_unseen", "val_acc", "val_acc_unseen"):
@@ -195,7 +196,7 @@ def _is_ranked(metrics: pd.DataFrame, select: str) -> bool:
 
 def _accuracy(metrics: pd.DataFrame, select: str) -> str:
     """ "test 81.2 %" of the selected epoch; a selection by accuracy is named."""
-    known = _accuracies(metrics, select)
+    known = accuracies_of(metrics, select)
     for split in ("test", "val"):
         if f"{split}_acc" in known:
             note = f" ({select})" if _is_ranked(metrics, select) else ""

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -29,6 +30,14 @@ class Splits:
     def all(self) -> dict[str, ClipPipeline]:
         """Every split by name."""
         return {"train": self.train, **self.judges}
+
+    def identities(self) -> dict[str, Any]:
+        """Sample ids and labels of every split's clips, as `history.npz` has them."""
+        arrays: dict[str, Any] = {}
+        for split, pipeline in self.all.items():
+            arrays[f"{split}_sample_ids"] = pipeline.clips.sample_ids
+            arrays[f"{split}_labels"] = pipeline.clips.labels.cpu().numpy()
+        return arrays
 
 
 def load_splits(store: Store, config: RunConfig, device: torch.device) -> Splits:

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from frcore import ranks, resume, sharing
 from frcore.callbacks import Callback, headline, tell
-from frcore.checkpoint import LAST, load_latest, read_metadata
+from frcore.checkpoint import load_latest
 from frcore.config import RunConfig, load_recipe
 from frcore.data.catalog import get_benchmark, open_store
 from frcore.data.random import batch_ends, dropout_seed, epoch_batches
@@ -23,13 +23,13 @@ from frcore.device import autocast, choose_device, choose_precision, compiled, t
 from frcore.display import SILENT
 from frcore.evaluation import Stopped, judge_splits
 from frcore.guard import StepGuard
-from frcore.optim import build_optimizer, learning_rate
-from frcore.process import StopRequest
+from frcore.optim import build_optimizer, check_warmup, learning_rate
 from frcore.recognizer import build_recognizer, check_model, checkpoint_metadata
 from frcore.records import EpochRecord
 from frcore.run import Run
-from frcore.run_dir import RunDir, WatchedDir, choose_run_dir
+from frcore.run_dir import RunDir, WatchedDir
 from frcore.splits import load_splits
+from frcore.stopping import BrokenOff, StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -64,23 +64,18 @@ def fit(
     config, process = load_recipe(recipe_or_config, overrides), ranks.launch()
     device = choose_device(config.train.device, process)
     check_model(config, get_benchmark(config.benchmark))  # before any data is read
-    if config.optim.warmup_epochs >= config.train.epochs:
-        log.warning(
-            "optim.warmup_epochs=%d is not over when training is (train.epochs=%d).",
-            config.optim.warmup_epochs,
-            config.train.epochs,
-        )
+    check_warmup(config.optim, config.train.epochs)
     told = [*callbacks, *([live] if live is not None else [])]
     sharing.check_batch_size(config.train.batch_size, process)
     with ranks.joined(process, device):
         with ranks.first_goes_first():
             store = open_store(config.benchmark)
-        path, finished = ranks.from_first(lambda: _find_run(out, config))
+        path, finished = ranks.from_first(lambda: resume.find_run(out, config))
         told = told if ranks.is_first() else []
         if not finished:
-            return _train(config, store, path, device, told)
-    if (path / LAST).is_file():
-        resume.check_same_data(path / LAST, read_metadata(path / LAST), store)
+            with resume.say_how_to_go_on(path):
+                return _train(config, store, path, device, told, process.agent)
+    resume.check_finished(path, store)
     log.info("%s is finished already; delete it to train again.", path)
     run = Run.open(path)
     for event in ("on_start", "on_end"):  # a live view shows what is there
@@ -88,19 +83,19 @@ def fit(
     return run
 
 
-def _find_run(out: str | Path | None, config: RunConfig) -> tuple[Path, bool]:
-    """The directory of a configuration's run, and whether it is finished."""
-    path, resumed = choose_run_dir(out or Path("runs") / config.name, config.hash)
-    return path, resumed and Run.open(path).state == "finished"
-
-
 def _train(
-    config: RunConfig, store: Store, path: Path, device: torch.device, told: Sequence[Callback]
+    config: RunConfig,
+    store: Store,
+    path: Path,
+    device: torch.device,
+    told: Sequence[Callback],
+    agent: int | None,
 ) -> Run:
     """Trains in a directory from where it is to the end, or until it is stopped."""
     ranks.check_alike(configuration=config.hash, clips=store.fingerprint, torch=torch.__version__)
     settings = torch_settings(device, config.train.threads, config.train.deterministic)
-    with StopRequest(agree=ranks.highest, once=ranks.here().size > 1) as stop:
+    once = ranks.here().size > 1
+    with StopRequest(agree=ranks.highest, once=once, parent=agent) as stop:
         with (RunDir if ranks.is_first() else WatchedDir)(path) as directory, settings:
             trainer = Trainer(config, store, directory, device)
             with ranks.first_goes_first():
@@ -132,6 +127,7 @@ class Trainer:
         self.epoch, self.step = 0, 0  # epochs completed; steps done in the current one
         self.seconds = 0.0  # spent on those steps
         self.best: float | None = None  # the accuracy that best.safetensors has
+        self._compiling: Callable[[], AbstractContextManager] = nullcontext
         self.record = self._new_record()
         self._resume()
 
@@ -180,6 +176,8 @@ class Trainer:
     def run(self, stop: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Trains from the current position to the last epoch, or until `stop` is requested."""
         run, epochs = Run.open(self.directory.path), self.config.train.epochs
+        if self.config.train.compile != "off" and ranks.here().size == 1:
+            self._compiling = stop.at_once  # takes minutes; of several ranks, all end the step
         bar = tqdm(
             total=epochs * self.steps_per_epoch,
             initial=self.epoch * self.steps_per_epoch + self.step,
@@ -231,7 +229,12 @@ class Trainer:
         begin = time.perf_counter() - self.seconds
         with closing(train.batches(parts, epoch=self.epoch)) as made:
             for (index, repeat), clips in zip(batches, made, strict=True):
-                self._train_step(index, repeat, clips)
+                try:
+                    self._train_step(index, repeat, clips)
+                except BrokenOff:
+                    self.guard.undo_forward()
+                    stop.ask()
+                    break
                 self.step += 1
                 bar.update()
                 if self.step % self.guard.read_every == 0:  # the device has just been waited for
@@ -255,16 +258,17 @@ class Trainer:
         labels = self.splits.train.clips.labels[own]
 
         self.guard.before_forward()
-        with autocast(self.device, self.dtype):
-            out = self.forward(clips)
-        logits, counted = out.logits, part.share > 0
-        ce = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
-        head, loss = None, ce
-        if self.model.head is not None:
-            head = self.model.head(out.stages, labels, logits, counted=counted)
-            loss = ce + config.head.weight * head.loss
-        loss = loss * part.share
-        loss.backward()
+        with self._compiling():
+            with autocast(self.device, self.dtype):
+                out = self.forward(clips)
+            logits, counted = out.logits, part.share > 0
+            ce = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
+            head, loss = None, ce
+            if self.model.head is not None:
+                head = self.model.head(out.stages, labels, logits, counted=counted)
+                loss = ce + config.head.weight * head.loss
+            loss = loss * part.share
+            loss.backward()
         loss = sharing.sum_gradients(self.guard.parameters, loss)  # of the whole batch
         ok = self.guard.step(loss, index, f"epoch {self.epoch + 1}, step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -312,10 +316,7 @@ class Trainer:
         directory, epoch, head = self.directory, row["epoch"], self.model.head
         directory.append_metrics(row)
         names = {"class_names": self.store.benchmark.class_names}
-        clips: dict[str, Any] = dict(names)
-        for split, pipeline in self.splits.all.items():
-            clips[f"{split}_sample_ids"] = pipeline.clips.sample_ids
-            clips[f"{split}_labels"] = pipeline.clips.labels.cpu().numpy()
+        clips = self.splits.identities() | names
         directory.append_arrays("history", epoch, {**self.record.history(), **judged}, fixed=clips)
         if head is not None:
             names = {"spaces": head.spaces, **names}

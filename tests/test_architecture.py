@@ -20,8 +20,8 @@ MAX_LINES = 350
 # modules of one group may. A package's name stands for all of its modules.
 FRCORE_LAYERS = (
     ({"errors"}, {"display"}, {"significance"}),
-    ({"files", "process"}, {"ranks"}, {"shapes", "skeleton"}, {"config_errors"}, {"commands"}),
-    ({"recipe_files"}, {"sharing"}),
+    ({"files", "process"}, {"stopping"}, {"ranks"}, {"shapes", "skeleton"}, {"config_errors"}),
+    ({"recipe_files"}, {"sharing"}, {"commands"}),
     ({"config"}, {"recipes"}, {"predictions_file"}, {"ensembles"}, {"pickles", "pickled_arrays"}),
     ({"predictions"}, {"score_files"}, {"data"}, {"backbones"}),
     ({"contrast"}, {"scores"}),

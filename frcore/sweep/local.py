@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from frcore.errors import UserError
 from frcore.files import make_folder_of, write_errors
-from frcore.process import cores, living_with_us
+from frcore.process import cores
+from frcore.stopping import living_with_us
 from frcore.sweep.plan import Job
 
 QUIET = {"TQDM_DISABLE": "1"}  # a log file needs no progress bar

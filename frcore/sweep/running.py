@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from frcore.data.catalog import open_store
 from frcore.files import check_writable
-from frcore.process import StopRequest
+from frcore.stopping import StopRequest
 from frcore.sweep.local import LocalPool
 from frcore.sweep.plan import DEFAULT_OUT, Plan, make_plan
 from frcore.sweep.progress import Progress

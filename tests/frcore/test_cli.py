@@ -1,8 +1,10 @@
 """The command line: arguments reach the right function, mistakes are one message and exit 2."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 from types import SimpleNamespace
@@ -388,3 +390,21 @@ def test_an_interrupted_demo_exits_130(tmp_path, monkeypatch):
     trained.fit = lambda recipe, *, out: DemoRun(out, state="interrupted")
     monkeypatch.setitem(sys.modules, "frcore.train", trained)
     assert run("demo", "--out", tmp_path).exit_code == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("code", [143, 130, 2])
+def test_a_stopped_command_does_not_wait_for_its_compilers(code):
+    """Queued in threads, for which an ordinary end waits."""
+    script = (
+        "import sys, threading, time\n"
+        "from frcore import cli\n"
+        "sys.modules['torch._inductor'] = sys\n"
+        "threading.Thread(target=time.sleep, args=[8]).start()\n"
+        "cli.app = lambda **_: sys.exit(int(sys.argv[1]))\n"
+        "cli.main()\n"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script, str(code)], timeout=60, check=False)
+    assert done.returncode == code
+    assert (time.monotonic() - begun > 8) == (code == 2)  # a mistake ends as ever

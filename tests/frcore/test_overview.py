@@ -8,6 +8,7 @@ import shutil
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -24,16 +25,19 @@ EPOCH = {"seconds": 4.0, "eval_seconds": 1.0}
 NAN = float("nan")
 
 
-def write_run(path, rows=(), *, finished=False, config_hash=None, **changes):
+def write_run(path, rows=(), *, finished=False, config_hash=None, environment=(), **changes):
     """A run's directory as training leaves it."""
     config = load_recipe("synthetic_tiny_frhead", {"train.epochs": 10, "seed": 3, **changes})
     with RunDir(path) as directory:
         record = {"config_hash": config_hash or config.hash, "device": "cpu", "threads": 1}
+        record |= dict(environment)
         directory.write_config(config.model_dump(mode="json"), **record)
         for number, row in enumerate(rows, start=1):
             directory.append_metrics({"epoch": number, **EPOCH, **row})
         if finished:
             directory.finish(len(rows))
+        elif rows:
+            directory.save({"model.x": np.zeros(1)}, {"epoch": len(rows), "step": 0})
     return config
 
 
@@ -149,6 +153,65 @@ def test_the_command_of_an_interrupted_run_goes_on_with_it(tiny_config, tmp_path
     run = summarize(path)
     assert (run.state, run.done) == ("finished", 3) and run.resume == ()
     assert Run(path).config["optim"]["lr"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("processes", "each", "start"),
+    [
+        (1, 1, []),
+        (2, 2, ["torchrun", "--nproc-per-node", "2", "-m"]),
+        (2, None, ["torchrun", "--nproc-per-node", "2", "-m"]),  # of an earlier version
+        (8, 4, ["torchrun", "--nnodes", "2", "--nproc-per-node", "4", "-m"]),
+        ("8; rm", "4", []),
+    ],
+)
+def test_a_run_in_several_processes_goes_on_in_as_many(tmp_path, processes, each, start):
+    environment = {"processes": processes, "processes_per_machine": each, "device": "cuda"}
+    write_run(tmp_path, [{}], environment=environment)
+    run = summarize(tmp_path)
+    train = ["frcore", "train", f"{tmp_path}/config.json", "--out", str(tmp_path)]
+    assert run.resume == (*start, *train)
+    shown = run_command(tmp_path).stdout.splitlines()
+    assert shown[-1] == shlex.join(run.resume)
+    assert shown[0].endswith(f", {processes} x cuda" if start else ", cuda")
+    assert ("2 machines" in run.note) == (processes == 8)
+
+
+def test_an_interrupted_run_is_as_far_as_it_will_go_on_from(tmp_path):
+    rows = [{"test_acc": 0.25}, {"test_acc": 0.5}]
+    write_run(tmp_path, rows)
+    with RunDir(tmp_path) as directory:  # killed, or the disk full, before the next checkpoint
+        directory.append_metrics({"epoch": 3, **EPOCH, "test_acc": 0.75})
+    run = summarize(tmp_path)
+    assert (run.state, run.done, run.accuracies) == ("interrupted", 2, {"test_acc": 0.5})
+    for file in tmp_path.glob("*.safetensors*"):
+        file.unlink()
+    run = summarize(tmp_path)
+    assert (run.state, run.done, run.accuracies) == ("interrupted", 0, {})
+    assert run.note == "has no checkpoint yet and begins anew" and run.resume
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(("lines", "logged"), [(None, 0), (0, 0), (1, 0), (2, 1)])
+def test_a_log_that_lost_its_end_is_damaged(tmp_path, finished, lines, logged):
+    write_run(tmp_path, [{}, {}], finished=finished)
+    log = tmp_path / "metrics.csv"
+    content = log.read_text().splitlines(keepends=True)
+    log.unlink() if lines is None else log.write_text("".join(content[:lines]) + "2,0.")
+    run = summarize(tmp_path)
+    assert run.state == "damaged" and run.resume == ()
+    whose = "the run" if finished else "its checkpoint"
+    assert f"ends after epoch {logged}, {whose} after epoch 2" in run.note
+
+
+def test_a_checkpoint_that_nothing_goes_on_from_is_damage(tmp_path):
+    write_run(tmp_path, [{}])
+    with RunDir(tmp_path) as directory:
+        directory.save({"model.x": np.zeros(1)}, {"epoch": "many"})
+    assert summarize(tmp_path).state == "damaged" and "'many'" in summarize(tmp_path).note
+    for name in ("last", "previous"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"x" * 99)
+    assert summarize(tmp_path).state == "damaged" and "intact" in summarize(tmp_path).note
 
 
 def test_no_command_is_given_where_it_would_begin_a_new_run(tmp_path):

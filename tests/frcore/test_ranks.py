@@ -4,7 +4,9 @@ What they do together is tested in `faults/test_20_21_22_several_processes.py`.
 """
 
 import os
+import re
 import signal
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -18,11 +20,11 @@ from frcore.callbacks import tell
 from frcore.cli import app
 from frcore.device import choose_device
 from frcore.errors import UserError
-from frcore.process import StopRequest
 from frcore.ranks import Launch, launch
 from frcore.residence import is_resident
 from frcore.run_dir import WatchedDir
 from frcore.sharing import part_of
+from frcore.stopping import StopRequest
 
 WHOLE = {
     "RANK": "3",
@@ -40,7 +42,7 @@ def environment(monkeypatch):
     """Sets the environment to these variables of torchrun's, and no others."""
 
     def put(values):
-        for name in WHOLE:
+        for name in (*WHOLE, "TORCHELASTIC_RUN_ID"):
             monkeypatch.delenv(name, raising=False)
         for name, value in values.items():
             monkeypatch.setenv(name, value)
@@ -61,6 +63,11 @@ def one_of(monkeypatch):
 def test_torchrun_s_environment_says_who_this_is(environment):
     environment(WHOLE)
     assert launch() == Launch(rank=3, size=4, local_rank=1, local_size=2)
+    run_id = {"TORCHELASTIC_RUN_ID": "none"}  # by torchrun itself, not by a script that does as it
+    environment(WHOLE | run_id)
+    assert launch() == Launch(3, 4, 1, 2, agent=os.getppid())
+    environment(WHOLE | run_id | {"RANK": "0", "WORLD_SIZE": "1"})
+    assert launch() == Launch(agent=os.getppid())
     for alone in ({}, {"MASTER_ADDR": "node1"}, WHOLE | {"RANK": "0", "WORLD_SIZE": "1"}):
         environment(alone)
         assert launch() == Launch()
@@ -169,13 +176,18 @@ def test_a_callback_is_called_as_in_one_process(one_of):
 
 
 def test_a_stop_is_that_of_all():
-    others = [0, 0, 15]
+    others, before = [0, 0, 15], signal.getsignal(signal.SIGTERM)
     with StopRequest(agree=lambda number: max(number, others.pop(0)), once=True) as stop:
         assert (stop.ask(), stop.ask()) == (False, False) and not stop.agreed
         assert stop.ask() and stop.agreed and stop.requested and stop.exit_code == 143
         os.kill(os.getpid(), signal.SIGTERM)  # what torchrun hands on, once and again
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)  # and while it leaves
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_process_that_leaves_the_writing_to_another_writes_nothing(tmp_path):
@@ -189,6 +201,64 @@ def test_a_process_that_leaves_the_writing_to_another_writes_nothing(tmp_path):
         directory.save_best({"model.x": torch.ones(2)}, {"epoch": 1})
         directory.finish(1)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer "
+            "[10.0.0.7]:43210",
+            " (Connection closed by peer [10.0.0.7])",
+        ),
+        (
+            "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:94, remote process "
+            "exited or there was a network error, NCCL version 2.27\nncclRemoteError: ...",
+            " (NCCL error in: remote process exited or there was a network error, NCCL version "
+            "2.27)",
+        ),
+        (
+            "[../third_party/gloo/gloo/transport/tcp/pair.cc:98] Read error [127.0.0.1]:28086: "
+            "Connection reset by peer. This may be the other side's fault.",
+            " (Read error [127.0.0.1]: Connection reset by peer)",
+        ),
+        ("word " * 50, f" ({'word ' * 23}...)"),
+        ("", ""),
+    ],
+)
+def test_a_lost_rank_is_named_without_torch_s_own_source(said, shown, one_of):
+    for rank, size, who in ((0, 2, "Rank 1"), (1, 2, "Rank 0"), (1, 3, "Another process")):
+        one_of(rank, size)
+        expected = f"{who} of this run has ended or does not answer{shown}, so this one"
+        with pytest.raises(ranks.RankLost, match=re.escape(expected)), ranks._talking():
+            raise RuntimeError(said)
+
+
+def test_who_hears_nothing_of_the_first_speaks_and_is_not_cut_off(environment, monkeypatch):
+    store, deaf = torch.distributed.HashStore(), []
+
+    class Watched:
+        def wait(self, *args):
+            deaf.append(signal.getsignal(signal.SIGTERM))
+            return store.wait(*args)
+
+        set, get = store.set, store.get
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ranks, "_store", store)
+    monkeypatch.setattr(ranks.dist, "PrefixStore", lambda prefix, store: Watched())
+    monkeypatch.setattr(ranks, "_MOMENT", timedelta(milliseconds=50))
+    environment(WHOLE)
+    assert not ranks.first_says_so("mine")  # not by torchrun: there is nobody to ask
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    assert not ranks.first_says_so("mine") and deaf == [signal.SIG_IGN]
+    environment(WHOLE | {"RANK": "0"})
+    assert not ranks.first_says_so("ours")
+    environment(WHOLE)
+    assert ranks.first_says_so("ours") and not ranks.first_says_so("mine")
+    assert signal.getsignal(signal.SIGTERM) == before
+    environment({"RANK": "1"})
+    assert not ranks.first_says_so("half an environment")
 
 
 def test_half_an_environment_is_one_message_on_the_command_line(environment):

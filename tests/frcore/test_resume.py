@@ -5,6 +5,8 @@ import os
 import random
 import shutil
 import signal
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,7 +100,7 @@ def contents(run):
     }
 
 
-def assert_bit_equal(run, other):
+def assert_bit_equal(run, other, *, but=()):
     ours, theirs = contents(run), contents(other)
     for part in ("last", "best"):
         assert ours[part].keys() == theirs[part].keys()
@@ -109,7 +111,7 @@ def assert_bit_equal(run, other):
         for name, array in ours[part].items():
             np.testing.assert_array_equal(array, theirs[part][name], err_msg=f"{part}: {name}")
     pd.testing.assert_frame_equal(ours["metrics"], theirs["metrics"], check_exact=True)
-    for part in ("metadata", "best metadata", "state"):
+    for part in {"metadata", "best metadata", "state"}.difference(but):
         assert ours[part] == theirs[part]
 
 
@@ -214,6 +216,46 @@ def test_fault_07_ctrl_c_gives_the_partial_run_and_goes_on_bit_equal(partial, ti
     assert frcore.predict(partial).metadata["epoch"] == 1  # usable as it is
     assert frcore.fit(tiny_config, out=partial.path).path == partial.path
     assert_bit_equal(partial, trained)
+
+
+# ---- while a step is compiled --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("call", "sent"), [(1, signal.SIGTERM), (5, signal.SIGTERM), (5, signal.SIGINT)]
+)
+def test_fault_07_a_stop_does_not_wait_for_the_compiler(
+    call, sent, tiny_config, trained, monkeypatch, tmp_path
+):
+    """Call 1 is the first step; call 5, the second of the second epoch, has another batch size."""
+    calls = []
+
+    def compile_slowly(model, *, mode):
+        def forward(clips):
+            calls.append(len(clips))
+            out = model(clips)  # changes batch norm's statistics
+            if len(calls) == call:
+                os.kill(os.getpid(), sent)
+                time.sleep(30)  # the compiler
+            return out
+
+        return forward
+
+    out, begun = tmp_path / "run", time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "compile", compile_slowly)
+        with pytest.raises(SystemExit) if sent == signal.SIGTERM else nullcontext() as stopped:
+            frcore.fit(tiny_config, out=out, **{"train.compile": "default"})
+    assert time.monotonic() - begun < 20 and len(calls) == call
+    assert sent == signal.SIGINT or stopped.value.code == 143
+    assert Run(out).state == "interrupted" and not (out / "run.lock").exists()
+    assert (out / LAST).exists() == (call > 1)
+    if call > 1:
+        meta = read_metadata(out / LAST)
+        assert (meta["epoch"], meta["step"]) == (1, 1)
+    run = frcore.fit(tiny_config, out=out)
+    assert_bit_equal(run, trained, but=["best metadata"])  # "compile" is in there
 
 
 def test_fault_05_a_damaged_checkpoint_gives_way_to_the_previous_one(

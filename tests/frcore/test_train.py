@@ -15,10 +15,10 @@ from frcore.checkpoint import load_checkpoint, read_metadata
 from frcore.config import load_recipe
 from frcore.data.random import epoch_order
 from frcore.errors import UserError
-from frcore.process import StopRequest
 from frcore.recognizer import build_recognizer
 from frcore.run_dir import RunDir
 from frcore.splits import load_splits
+from frcore.stopping import StopRequest
 from frcore.train import Trainer
 
 ONE_EPOCH = {"train.epochs": 1, "optim.warmup_epochs": 0, "data.repeats": 1}

@@ -27,7 +27,8 @@ from frcore.data.store import Store, data_root
 from frcore.data.writer import refuse_foreign_folder
 from frcore.errors import UserError, unknown_name
 from frcore.files import WriteError, atomic_write, make_folder_of, write_errors
-from frcore.process import ProcessLock, cores, exit_on_sigterm
+from frcore.process import ProcessLock, cores
+from frcore.stopping import exit_on_sigterm
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ that killed it) and the seconds from the first event to the last end.
 
 Jobs have "out" and "ranks" (how many processes; 2), and "do":
     train      `frcore train`; what rank r says goes to "<out>.r", the views it sees, a line a step,
-               to "<out>.r.seen". "set" holds changes, "events" what happens before the optimiser's
-               step (0: in the first evaluation): [step, rank, what, seconds later], where `what` is
-               a signal's number, "raise" or "spoil" (that rank's gradients are NaN).
+               to "<out>.r.seen". "set" holds changes, "set r" those of rank r alone, "events" what
+               happens before the optimiser's step (0: in the first evaluation): [step, rank, what,
+               seconds later], where `what` is a signal's number, "raise" or "spoil" (that rank's
+               gradients are NaN).
     steps      the same in float64 with frozen batch norm; writes loss, gradients and outcomes of
                every step to "<out>.r.npz".
     talk       writes the test split's logits and features, averaged running statistics, a record
@@ -64,6 +65,8 @@ def main(text: str) -> None:
 
 def run(job: dict, config: dict) -> dict:
     size = job.get("ranks", 2)
+    recipe = Path(f"{job['out']}.yaml")
+    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -87,6 +90,7 @@ def fork(rank: int, size: int, port: int, job: dict, config: dict) -> int:
         return pid
     if size > 1:
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
+        os.environ["LOCAL_WORLD_SIZE"] = str(size)
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "GLOO_SOCKET_IFNAME": "lo"}
     said = os.open(f"{job['out']}.{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -106,12 +110,11 @@ def fork(rank: int, size: int, port: int, job: dict, config: dict) -> int:
 
 
 def train(job: dict, config: dict, rank: int) -> None:
-    recipe = Path(f"{job['out']}.{rank}.yaml")
-    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
     happen(job, rank)
     write_down(Path(f"{job['out']}.{rank}.seen"))
-    changes = [f"--set={key}={json.dumps(value)}" for key, value in job.get("set", {}).items()]
-    cli.app(["train", str(recipe), "--out", job["out"], *changes], prog_name="frcore")
+    changed = {**job.get("set", {}), **job.get(f"set {rank}", {})}
+    changes = [f"--set={key}={json.dumps(value)}" for key, value in changed.items()]
+    cli.app(["train", f"{job['out']}.yaml", "--out", job["out"], *changes], prog_name="frcore")
 
 
 def happen(job: dict, rank: int) -> None:

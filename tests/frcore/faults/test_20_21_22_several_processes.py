@@ -10,11 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import frcore
 from frcore.checkpoint import LAST, load_checkpoint, read_metadata
@@ -50,6 +52,7 @@ JOBS = {
     "two: talk": {"do": "talk"},
     "spoiled": {"do": "train", "set": SHORT, "events": [[1, 1, "spoil", 0]]},
     "killed": {"do": "train", "events": [[4, 1, KILL, 0]]},
+    "a mistake": {"do": "train", "ranks": 3, "set": {"optim.lr": -1}, "set 2": {"train.epochs": 0}},
     "stopped": {"do": "train", "events": [[4, 1, TERM, 0], [4, 0, TERM, 2]]},
 }
 SLOW = {
@@ -206,13 +209,25 @@ def assert_left(out, result, last):
     assert not list(out.glob("*.tmp"))
 
 
-def test_fault_21_a_killed_rank_ends_the_run(done, tiny_config):
+def test_fault_21_a_killed_rank_ends_the_run_and_is_named(done, tiny_config):
     out, result = done["killed"]
     assert_left(out, result, last=(1, 0))
     assert result["exit"] == [2, -KILL]
-    assert "Error: Another process of this run has ended" in said(out, 0)
-    assert "Traceback" not in said(out, 0)
+    message = next(line for line in said(out, 0).splitlines() if line.startswith("Error: "))
+    assert message.startswith("Error: Rank 1 of this run has ended")
+    assert f"{out}/last.safetensors is intact (epoch 1, step 0)" in message
+    go_on = f"torchrun --nproc-per-node 2 -m frcore train {out}/config.json --out {out}"
+    assert message.endswith(f"to go on: {go_on}")
+    assert "Traceback" not in said(out, 0) and ".cc" not in message
     assert len(frcore.fit(tiny_config, out=out).metrics) == 3
+
+
+def test_fault_21_the_mistake_of_all_is_said_once_and_that_of_one_by_itself(done):
+    out, result = done["a mistake"]
+    assert result["exit"] == [2, 2, 2]
+    assert said(out, 0).startswith("Error: ") and "optim.lr" in said(out, 0)
+    assert said(out, 1) == ""
+    assert "train.epochs" in said(out, 2)  # beside the one of all
 
 
 def test_fault_21_sigterm_two_seconds_apart_stops_all_at_one_step(done):
@@ -242,20 +257,21 @@ def test_fault_21_all_leave_whoever_is_hit(name, codes, last, done_slowly, tiny_
     assert (metrics["tp"] + metrics["fn"]).tolist() == [64, 64, 64]
 
 
-@pytest.mark.slow
-def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
-    """The command of the README, stopped by SIGTERM to torchrun, and started again."""
-    import yaml
-
-    recipe = tmp_path / "mine.yaml"
-    train = tiny_config["train"] | {"epochs": 8}
-    config = tiny_config | {"train": train, "head": None}
+def torchrun(config, folder):
+    """The command of the README for two processes, its environment, and the run's directory."""
+    recipe, out = folder / "mine.yaml", folder / "run"
+    config = config | {"train": config["train"] | {"epochs": 8}, "head": None}
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(config))))
-    out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     command += ["-m", "frcore", "train", str(recipe), "--out", str(out)]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+    return command, os.environ | {"PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}, out
+
+
+@pytest.mark.slow
+def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
+    """The command of the README, stopped by SIGTERM to torchrun, and started again."""
+    command, env, out = torchrun(tiny_config, tmp_path)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as agent:
         for line in agent.stderr:
             if "epoch 2/8" in line:
@@ -267,6 +283,23 @@ def test_fault_21_torchrun_starts_stops_and_goes_on(tiny_config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert Run(out).state == "finished" and Run(out).metrics["epoch"].tolist() == [*range(1, 9)]
     assert done.stdout.count("Next: frcore predict") == 1
+
+
+@pytest.mark.slow
+def test_fault_21_ranks_leave_with_their_killed_torchrun(tiny_config, tmp_path):
+    command, env, out = torchrun(tiny_config, tmp_path)
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as agent:
+        for line in agent.stderr:  # to the end of the ranks, who have the pipe as well
+            if "epoch 2/8" in line and agent.poll() is None:
+                agent.kill()
+                agent.wait()
+                killed = time.monotonic()
+            last = line
+    assert time.monotonic() - killed < 10
+    assert "Stopped after epoch" in last
+    meta = load_checkpoint(out / LAST).metadata
+    assert 1 <= meta["epoch"] < 8 and Run(out).state == "interrupted"
+    assert not (out / "run.lock").exists()
 
 
 # ---- 22: another number of processes -------------------------------------------------------------
