@@ -142,7 +142,7 @@ def test_another_recipe_can_be_named(weights, tiny_store, tmp_path):
         ({"changes": {"data.protocol": "xsub"}}, "protocol of tiny 'xsub'"),
         ({"changes": {"data.persons": 3}}, "has at most 1"),
         ({"changes": {"model.overrides.center": 1}}, "override of backbone 'ctrgcn': 'center'"),
-        ({"recipe": "nw_ucla_jont"}, "Did you mean 'nw_ucla_joint'?"),
+        ({"recipe": "nw_ucla_jont"}, "Did you mean 'nw_ucla_joint' or "),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(changes, said, weights, tiny_store, tmp_path):
