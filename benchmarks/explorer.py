@@ -39,7 +39,7 @@ TARGETS = {  # ms, as promised
     "all of ntu120": {"open": 2000, FRAME: 16.7, FIRST: 2000},
 }
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-ROUNDS = 7
+ROUNDS, QUICK_ROUNDS = 7, 3
 MEASURES = """window.measures = []; new PerformanceObserver(list => window.measures.push(
     ...list.getEntries().map(m => [m.name, m.startTime, m.duration]))).observe({type: 'measure'})"""
 CELLS = """
@@ -71,7 +71,7 @@ def lasso(page: Page, share: float) -> None:
     page.wait_for_timeout(400)
 
 
-def in_page(browser: Browser, path: Path) -> dict[str, float]:
+def in_page(browser: Browser, path: Path, rounds: int) -> dict[str, float]:
     """Milliseconds of each act in an exported page."""
     page = browser.new_page(viewport={"width": 1500, "height": 1000})
     page.add_init_script(MEASURES)
@@ -82,7 +82,7 @@ def in_page(browser: Browser, path: Path) -> dict[str, float]:
     first = {"open": min(max(drawn[:2]), 60_000)}
     box = page.locator(".frx-map canvas").first.bounding_box()
     page.locator(".frx-panel-matrix [data-value=all]").click()  # not clusters: they are fewer
-    for number in range(ROUNDS):
+    for number in range(rounds):
         lasso(page, 0.5 + 0.05 * number)
         x, y = box["x"] + box["width"] * (0.3 + 0.05 * number), box["y"] + box["height"] / 2
         page.mouse.move(x, y, steps=3)
@@ -150,7 +150,7 @@ def wait_for(address: str) -> None:
     raise TimeoutError("JupyterLab did not start.")
 
 
-def measure(browser: Browser, name: str, folder: Path) -> dict[str, Any]:
+def measure(browser: Browser, name: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Everything at one size."""
     clips, classes = SIZES[name]
     log.info("%s: %s clips x %s classes, two maps", name, f"{clips:,}", classes)
@@ -160,7 +160,7 @@ def measure(browser: Browser, name: str, folder: Path) -> dict[str, Any]:
     explorer = frviz.explore(a, b, maps=maps)
     times = {"explore": 1000 * (time.perf_counter() - start)}
     page = explorer.to_html(folder / f"{clips}.html")
-    times |= in_page(browser, page)
+    times |= in_page(browser, page, rounds)
     for what, ms in times.items():
         say(name, what, ms)
     rounded = {what: round(ms, 1) for what, ms in times.items()}
@@ -188,8 +188,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         os.environ["FRVIZ_CACHE"] = made
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        sizes = list(SIZES)[:1] if asked.quick else list(SIZES)
-        found = {name: measure(browser, name, Path(made)) for name in sizes}
+        sizes, rounds = list(SIZES), ROUNDS
+        if asked.quick:
+            sizes, rounds = sizes[:1], QUICK_ROUNDS
+        found = {name: measure(browser, name, Path(made), rounds) for name in sizes}
         for name in () if asked.quick else sizes[1:]:
             log.info("%s: from running the cell to the first paint", name)
             ms = in_lab(browser, Path(made), *SIZES[name])
